@@ -1,0 +1,27 @@
+"""Predictions for spiking networks at initialization, from infinite to finite width."""
+
+from snnlib.meanfield.finite_width import (
+    SpikeCountLaw,
+    extinction_probability,
+    spike_count_law,
+)
+from snnlib.meanfield.variance import (
+    FixedPoint,
+    critical_gain,
+    critical_threshold,
+    firing_probability,
+    fixed_points,
+    variance_map,
+)
+
+__all__ = [
+    "FixedPoint",
+    "SpikeCountLaw",
+    "critical_gain",
+    "critical_threshold",
+    "extinction_probability",
+    "firing_probability",
+    "fixed_points",
+    "spike_count_law",
+    "variance_map",
+]
