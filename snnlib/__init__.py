@@ -1,0 +1,62 @@
+"""Initialization and surrogate gradients of spiking neural networks.
+
+The core (``surrogate``, ``neurons``, ``meanfield``, ``init``, ``networks``, ``probe``) needs
+torch, numpy and scipy only.
+The other modules belong to the book and to training; what they need beyond that are extras of
+the package, and a missing one is named by the error.
+
+Example:
+    Submodules load on first use, so ``import snnlib`` alone takes no time.
+
+    >>> import snnlib
+    >>> snnlib.meanfield.firing_probability(0.0)
+    0.5
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+    "data",
+    "figures",
+    "init",
+    "ledger",
+    "meanfield",
+    "moments",
+    "networks",
+    "neurons",
+    "probe",
+    "surrogate",
+    "training",
+)
+
+__all__ = ["__version__", *_SUBMODULES]
+
+if TYPE_CHECKING:
+    from . import (
+        data,
+        figures,
+        init,
+        ledger,
+        meanfield,
+        moments,
+        networks,
+        neurons,
+        probe,
+        surrogate,
+        training,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Import a submodule when it is first asked for (PEP 562)."""
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the submodules whether loaded or not."""
+    return sorted({*globals(), *_SUBMODULES})
