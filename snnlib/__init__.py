@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
+__all__ = [
+    "__version__",
     "data",
     "figures",
     "init",
@@ -30,9 +31,9 @@ _SUBMODULES = (
     "probe",
     "surrogate",
     "training",
-)
+]
 
-__all__ = ["__version__", *_SUBMODULES]
+_SUBMODULES = frozenset(__all__) - {"__version__"}
 
 if TYPE_CHECKING:
     from . import (
