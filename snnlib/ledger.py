@@ -1,0 +1,948 @@
+r"""The ledger: claims, and the evidence that a chapter gives for each.
+
+A chapter loads the list of claims once and then discharges its claims by calling `define`,
+`prove`, `hold`, `measure` or `refute`.  A call shows one line in the page and stores its
+evidence in the cell's output under the MIME type `application/vnd.snnlib.evidence+json`;
+a check that does not hold raises `ClaimFailed`.  `audit` compares the evidence of executed
+chapters with the list of claims.
+
+The false-alarm level is family-wise: 1e-4 for one run of the whole book, divided by the
+number of measured entries that the list of claims registers (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from snnlib._extras import require
+from snnlib._significance import (
+    DETECTION,
+    FAMILY_LEVEL,
+    critical_value,
+    detectable_shift,
+    worst_margin,
+)
+
+__all__ = [
+    "MIME",
+    "READ",
+    "VERDICTS",
+    "Claim",
+    "ClaimFailed",
+    "Claims",
+    "Data",
+    "Evidence",
+    "audit",
+    "define",
+    "evidence",
+    "hold",
+    "latex",
+    "load",
+    "measure",
+    "note",
+    "printed",
+    "prove",
+    "read_claims",
+    "refute",
+    "seed",
+    "show",
+    "symbols",
+]
+
+MIME = "application/vnd.snnlib.evidence+json"
+VERDICTS = (
+    "definition",
+    "proved",
+    "measured",
+    "corrected",
+    "refuted",
+    "inconclusive",
+    "not testable here",
+)
+READ = ("full text", "code", "summary", "recalled", "ours")
+BASE_SEED = 20260
+"""Seed of the book when the environment variable SNNLIB_SEED is not set."""
+
+
+class ClaimFailed(AssertionError):
+    """A claim's check does not hold."""
+
+
+class Data(NamedTuple):
+    """Measured data for `refute`, with the prediction of the printed statement."""
+
+    estimate: Any
+    standard_error: Any
+    predicted: Any
+    dof: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of the list of claims; `printed` is None for a claim in words."""
+
+    id: str
+    source: str
+    locator: str
+    read: str
+    statement: str
+    verdict: str
+    chapter: str
+    printed: Any = None
+    uses: tuple[str, ...] = ()
+    entries: int = 0
+    level: str | None = None
+    effect: float | None = None
+    citation: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """HTML id of the claim's row on the claims page."""
+        return self.id.replace(".", "-")
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The whole list of claims: by id, with the symbols of each source."""
+
+    claims: Mapping[str, Claim]
+    namespaces: Mapping[str, Mapping[str, Any]]
+    symbol_names: Mapping[Any, str]
+
+    @property
+    def entries(self) -> int:
+        """Measured entries registered over the whole book."""
+        return sum(claim.entries for claim in self.claims.values())
+
+    @property
+    def level(self) -> float:
+        """False-alarm level of one measured entry."""
+        return FAMILY_LEVEL / max(self.entries, 1)
+
+    def latex(self, expression: Any) -> str:
+        """Return LaTeX of an expression in the sources' notation."""
+        sympy = require("sympy", "book")
+        return str(sympy.latex(expression, symbol_names=dict(self.symbol_names)))
+
+
+@dataclass
+class Evidence:
+    """What one call found; the fields are stored as JSON in the cell's output."""
+
+    claim: str
+    verdict: str
+    kind: str
+    statement_latex: str | None = None
+    corrected_latex: str | None = None
+    summary: str = ""
+    margin: float | None = None
+    mde: list[float] | None = None
+    entries: int | None = None
+    level: str | None = None
+    alpha: float | None = None
+    dof: float | None = None
+    standard_error: list[float] | None = None
+    cells: list[int] | None = None
+    detail: str = ""
+
+
+@dataclass
+class _State:
+    """The list of claims that the running chapter loaded, and its evidence so far."""
+
+    claims: Claims | None = None
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+
+
+_state = _State()
+
+
+# ---------------------------------------------------------------- reading the list of claims
+
+
+def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
+    sympy = require("sympy", "book")
+    unknown = set(spec) - {"latex", "assume", "kind", "shape"}
+    if unknown:
+        raise ValueError(f"symbol {name}: unknown keys {sorted(unknown)}")
+    kind = spec.get("kind", "symbol")
+    if kind == "symbol":
+        return sympy.Symbol(name, **dict.fromkeys(spec.get("assume", ["real"]), True))
+    if kind == "function":
+        return sympy.Function(spec.get("latex", name))
+    if kind == "matrix":
+        rows, columns = (sympy.sympify(str(s)) for s in spec["shape"])
+        return sympy.MatrixSymbol(name, rows, columns)
+    raise ValueError(f"symbol {name}: kind must be symbol, function or matrix, got {kind!r}")
+
+
+def read_claims(path: str | os.PathLike[str]) -> Claims:
+    """Read and check a list of claims.
+
+    Args:
+        path: the YAML file; its keys are `sources`, `symbols` and `claims`.
+
+    Returns:
+        The checked list.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if an entry is malformed; the message names the claim and the key.
+    """
+    yaml = require("yaml", "book")
+    sympy = require("sympy", "book")
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no list of claims at {file}: a chapter runs in the folder notebooks/ of the book"
+        )
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    sources = content.get("sources") or {}
+    namespaces: dict[str, dict[str, Any]] = {}
+    names: dict[Any, str] = {}
+    for source, entries in (content.get("symbols") or {}).items():
+        namespaces[source] = {}
+        for name, spec in (entries or {}).items():
+            symbol = _make_symbol(name, spec or {})
+            namespaces[source][name] = symbol
+            if "latex" in (spec or {}):
+                names[symbol] = spec["latex"]
+    claims: dict[str, Claim] = {}
+    for name, spec in (content.get("claims") or {}).items():
+        spec = dict(spec)
+        text = spec.pop("printed", None)
+        expression = None
+        if text is not None:
+            namespace = namespaces.get(spec.pop("namespace", spec.get("source")), {})
+            try:
+                expression = sympy.sympify(text, locals=dict(namespace), evaluate=False)
+            except (sympy.SympifyError, TypeError, SyntaxError) as error:
+                raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
+        else:
+            spec.pop("namespace", None)
+        spec["uses"] = tuple(spec.get("uses") or ())
+        try:
+            claim = Claim(id=name, printed=expression, **spec)
+        except TypeError as error:
+            raise ValueError(f"claim {name}: {error}") from None
+        if claim.source not in sources:
+            raise ValueError(f"claim {name}: source {claim.source!r} is not in {sorted(sources)}")
+        if claim.verdict not in VERDICTS:
+            raise ValueError(f"claim {name}: verdict {claim.verdict!r} is not in {VERDICTS}")
+        if claim.read not in READ:
+            raise ValueError(f"claim {name}: read {claim.read!r} is not in {READ}")
+        if claim.verdict in ("refuted", "corrected") and claim.read in ("summary", "recalled"):
+            raise ValueError(
+                f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
+            )
+        if claim.level not in (None, "law", "curve"):
+            raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
+        if claim.entries < 0:
+            raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
+        citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
+        claims[name] = Claim(**{**_shallow(claim), "citation": citation})
+    for claim in claims.values():
+        for used in claim.uses:
+            if used not in claims:
+                raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
+    _refuse_circles(claims)
+    return Claims(claims, namespaces, names)
+
+
+def _shallow(claim: Claim) -> dict[str, Any]:
+    return {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
+
+
+def _refuse_circles(claims: Mapping[str, Claim]) -> None:
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise ValueError(f"claims rest on each other: {' -> '.join((*path, name))}")
+        if name not in done:
+            for used in claims[name].uses:
+                visit(used, (*path, name))
+            done.add(name)
+
+    for name in claims:
+        visit(name, ())
+
+
+def load(path: str | os.PathLike[str] = "../book/claims.yml") -> None:
+    """Load the list of claims for the running chapter and forget earlier evidence.
+
+    Args:
+        path: the YAML file, relative to the chapter's folder.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if an entry is malformed.
+    """
+    _state.claims = read_claims(path)
+    _state.evidence = {}
+
+
+def _claims() -> Claims:
+    if _state.claims is None:
+        raise RuntimeError("no list of claims: call ledger.load('../book/claims.yml') first")
+    return _state.claims
+
+
+def _claim(claim_id: str) -> Claim:
+    claims = _claims().claims
+    if claim_id not in claims:
+        raise ClaimFailed(f"{claim_id} is not in the list of claims")
+    return claims[claim_id]
+
+
+def _printed(claim: Claim, kind: str) -> Any:
+    if claim.printed is None:
+        raise ValueError(f"claim {claim.id} has no printed statement to {kind}")
+    return claim.printed
+
+
+def symbols(source: str) -> SimpleNamespace:
+    """Return the SymPy symbols of a source, as attributes.
+
+    Args:
+        source: a key of `symbols` in the list of claims.
+
+    Returns:
+        A namespace with one attribute per symbol.
+
+    Raises:
+        ValueError: if the source declares no symbols.
+    """
+    namespaces = _claims().namespaces
+    if source not in namespaces:
+        raise ValueError(f"source must be one of {sorted(namespaces)}, got {source!r}")
+    return SimpleNamespace(**namespaces[source])
+
+
+def printed(claim_id: str) -> Any:
+    """Return the printed statement, to show it or to compute numbers from it.
+
+    A derivation must not start from it: `prove` and `hold` refuse a derived expression that
+    was built from this function's result.
+    """
+    return _printed(_claim(claim_id), "show")
+
+
+def latex(expression: Any) -> str:
+    """LaTeX of an expression in the notation of the sources."""
+    return _claims().latex(expression)
+
+
+def show(*expressions: Any) -> None:
+    """Display expressions as mathematics in the notation of the sources, one per line."""
+    display = require("IPython.display", "book")
+    for expression in expressions:
+        display.display(display.Math(latex(expression)))
+
+
+def seed(stream: str) -> int:
+    """Seed of a named random stream: a hash of SNNLIB_SEED and the name.
+
+    Streams of different names are independent; changing the environment variable changes
+    them all.
+
+    Args:
+        stream: a name, unique within the book.
+
+    Returns:
+        An integer in [0, 2**63).
+
+    Example:
+        >>> seed("weights") == seed("weights"), seed("weights") == seed("inputs")
+        (True, False)
+    """
+    base = os.environ.get("SNNLIB_SEED", str(BASE_SEED))
+    digest = hashlib.sha256(f"{base}/{stream}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def note(name: str, value: Any, format: str = ".3g") -> None:
+    """Store a number for the prose, where {glue:text} shows it.
+
+    Args:
+        name: unique within the book; starts with the chapter's name.
+        value: a number, or a string that is shown as it is.
+        format: format specification for a number.
+    """
+    glue = require("myst_nb", "book").glue
+    glue(name, value if isinstance(value, str) else f"{value:{format}}", display=False)
+
+
+def evidence(claim_id: str) -> Evidence:
+    """Return what this chapter has found for a claim so far.
+
+    Raises:
+        KeyError: if the claim has no evidence yet.
+    """
+    return _state.evidence[claim_id]
+
+
+# ---------------------------------------------------------------------------- the five checks
+
+
+def _exact(value: Any) -> Any:
+    """Exact SymPy value of a number (floats are dyadic rationals) or nested list of numbers."""
+    sympy = require("sympy", "book")
+    if isinstance(value, sympy.Basic):
+        return value
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        rows = [_exact(v) for v in value]
+        return [list(row) if isinstance(row, list) else row for row in rows]
+    fraction = Fraction(value)
+    return sympy.Rational(fraction.numerator, fraction.denominator)
+
+
+def define(claim_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Check a definition on exact values, in rational arithmetic.
+
+    Floats are converted exactly, so the rows must come from arithmetic without rounding
+    (dyadic numbers of few bits).  The rows must also be able to fail: for every symbol of
+    the printed equation there must be a row at which another value breaks the equation.
+
+    Args:
+        claim_id: a claim whose printed statement is an equation.
+        rows: dicts from symbol name to number, or to a nested list for a matrix symbol.
+
+    Raises:
+        ClaimFailed: if the equation does not hold at a row.
+        ValueError: if the rows do not name every symbol or are not sensitive to one.
+    """
+    sympy = require("sympy", "book")
+    claim = _claim(claim_id)
+    statement = _printed(claim, "define")
+    variables = sorted(statement.free_symbols, key=str)
+    matrices = {m for m in variables if isinstance(m, sympy.MatrixSymbol)}
+    dimensions = {d for m in matrices for d in m.shape if isinstance(d, sympy.Symbol)}
+    variables = [v for v in variables if v not in dimensions]
+    exact_rows: list[dict[Any, Any]] = []
+    for index, row in enumerate(rows):
+        missing = [str(v) for v in variables if str(v) not in row]
+        if missing:
+            raise ValueError(f"row {index} of {claim_id} gives no value for {missing}")
+        exact_rows.append(
+            {
+                v: sympy.ImmutableMatrix(_exact(row[str(v)])) if v in matrices
+                else _exact(row[str(v)])
+                for v in variables
+            }
+        )
+    if not exact_rows:
+        raise ValueError(f"{claim_id} needs at least one row")
+    holds = _row_test(statement, variables, matrices)
+    for index, values in enumerate(exact_rows):
+        if not holds(values):
+            shown = ", ".join(f"{k} = {v}" for k, v in values.items())
+            raise ClaimFailed(f"{claim_id}: the library breaks the definition at row {index}: {shown}")
+    for v in variables:
+        if not any(_breaks(holds, values, v) for values in exact_rows):
+            raise ValueError(f"{claim_id}: no row would notice another value of {v}")
+    _record(
+        claim,
+        Evidence(
+            claim_id,
+            "definition",
+            "define",
+            summary=f"{len(exact_rows)} steps of the library satisfy it exactly",
+            detail=f"Evaluated in rational arithmetic at {len(exact_rows)} rows; each of the "
+            f"{len(variables)} symbols, changed alone, breaks at least one row.",
+        ),
+    )
+
+
+def _row_test(statement: Any, variables: Sequence[Any], matrices: set[Any]) -> Any:
+    sympy = require("sympy", "book")
+    if matrices:
+
+        def holds_matrix(values: Mapping[Any, Any]) -> bool:
+            try:
+                left = sympy.sympify(statement.lhs).subs(values).doit()
+                right = sympy.sympify(statement.rhs).subs(values).doit()
+            except (ValueError, TypeError, sympy.ShapeError):
+                return False
+            return bool(left == right)
+
+        return holds_matrix
+    left = sympy.lambdify(variables, statement.lhs, modules="sympy")
+    right = sympy.lambdify(variables, statement.rhs, modules="sympy")
+
+    def holds(values: Mapping[Any, Any]) -> bool:
+        ordered = [values[v] for v in variables]
+        difference = sympy.sympify(left(*ordered)) - sympy.sympify(right(*ordered))
+        return bool(difference == 0)
+
+    return holds
+
+
+def _breaks(holds: Any, values: Mapping[Any, Any], variable: Any) -> bool:
+    """Whether some other value of the variable alone breaks the equation at this row."""
+    sympy = require("sympy", "book")
+    old = values[variable]
+    if isinstance(old, sympy.MatrixBase):
+        changes = [old + sympy.ones(*old.shape)]
+    else:
+        changes = [old + 1, old - 1, 1 - old, old + sympy.Rational(1, 8)]
+    return any(not holds({**values, variable: new}) for new in changes if new != old)
+
+
+def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -> None:
+    """Check that a derived expression equals the printed one.
+
+    Args:
+        claim_id: a claim with a printed statement.
+        derived: the end of a derivation.  An expression is compared with the right-hand side
+            of a printed equation, an equation with both its sides.
+        where: values of printed symbols, derived elsewhere, that are put into the printed
+            statement first.
+
+    Raises:
+        ClaimFailed: if they differ; the message names a point at which they do.
+        ValueError: if the comparison is undecided.
+    """
+    sympy = require("sympy", "book")
+    from snnlib import _decide
+
+    claim = _claim(claim_id)
+    cells = _provenance(claim_id, "prove")
+    statement = _printed(claim, "prove")
+    if where:
+        statement = statement.subs(dict(where))
+    if isinstance(derived, sympy.Eq):
+        if not isinstance(statement, sympy.Eq):
+            raise ValueError(f"{claim_id}: derived is an equation, the printed statement is not")
+        differences = [statement.lhs - derived.lhs, statement.rhs - derived.rhs]
+    elif isinstance(statement, sympy.Eq):
+        differences = [statement.rhs - derived]
+    else:
+        differences = [statement - derived]
+    reasons = []
+    for difference in differences:
+        decision = _decide.is_zero(difference)
+        if decision.truth is False:
+            raise ClaimFailed(f"{claim_id}: derived and printed differ: {decision.reason}")
+        if decision.truth is None:
+            raise ValueError(f"{claim_id}: undecided: {decision.reason}: {difference}")
+        reasons.append(decision.reason)
+    _record(
+        claim,
+        Evidence(
+            claim_id,
+            "proved",
+            "prove",
+            summary="derived and printed agree",
+            cells=cells,
+            detail="; ".join(dict.fromkeys(reasons)).capitalize()
+            + "."
+            + _built(cells)
+            + (f" Derived: \\({html.escape(_claims().latex(derived))}\\)."),
+        ),
+    )
+
+
+def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -> None:
+    """Check that relations hold, and that they are what is printed.
+
+    Args:
+        claim_id: a claim; if it has a printed relation, one of `relation` must be that
+            relation (with `where` put in), up to a positive factor.
+        relation: a SymPy relational or a list of them; each must be decided true.
+        where: values of printed symbols, derived elsewhere.
+
+    Raises:
+        ClaimFailed: if a relation is false, or none of them is the printed one.
+        ValueError: if a relation is undecided.
+    """
+    from snnlib import _decide
+
+    claim = _claim(claim_id)
+    cells = _provenance(claim_id, "hold")
+    relations = list(relation) if isinstance(relation, list | tuple) else [relation]
+    if not relations:
+        raise ValueError(f"{claim_id}: relation is empty")
+    reasons = []
+    for item in relations:
+        decision = _decide.decide(item)
+        if decision.truth is False:
+            raise ClaimFailed(f"{claim_id}: {item} is false: {decision.reason}")
+        if decision.truth is None:
+            raise ValueError(f"{claim_id}: {item} is undecided: {decision.reason}")
+        reasons.append(f"\\({html.escape(_claims().latex(item))}\\): {html.escape(decision.reason)}")
+    if claim.printed is not None:
+        statement = claim.printed.subs(dict(where)) if where else claim.printed
+        if not any(_same_relation(statement, item) for item in relations):
+            raise ClaimFailed(f"{claim_id}: no relation given is the printed {statement}")
+    _record(
+        claim,
+        Evidence(
+            claim_id,
+            "proved",
+            "hold",
+            summary="holds for all admissible values",
+            cells=cells,
+            detail=". ".join(reasons) + "." + _built(cells),
+        ),
+    )
+
+
+def _same_relation(statement: Any, item: Any) -> bool:
+    """Whether two relationals state the same, up to a positive factor."""
+    sympy = require("sympy", "book")
+    from snnlib import _decide
+
+    if not isinstance(item, sympy.core.relational.Relational):
+        return bool(statement == item) or (
+            not isinstance(statement, sympy.core.relational.Relational)
+            and bool(sympy.simplify(statement)) is bool(item)
+        ) or _decide.decide(statement).truth is True
+    if isinstance(statement, sympy.Gt | sympy.Ge | sympy.Lt | sympy.Le):
+        strict = isinstance(statement, sympy.Gt | sympy.Lt)
+        if not isinstance(item, sympy.Gt | sympy.Ge | sympy.Lt | sympy.Le):
+            return False
+        if strict and not isinstance(item, sympy.Gt | sympy.Lt):
+            return False
+        ours, theirs = item.gts - item.lts, statement.gts - statement.lts
+        if _decide.is_zero(ours - theirs).truth:
+            return True
+        ratio = sympy.simplify(theirs / ours)
+        return bool(_decide.decide(ratio > 0).truth)
+    if isinstance(statement, sympy.Eq):
+        if not isinstance(item, sympy.Eq):
+            return False
+        return bool(_decide.is_zero((statement.lhs - statement.rhs) - (item.lhs - item.rhs)).truth)
+    return bool(statement == item)
+
+
+def _deviation(
+    claim: Claim, estimate: Any, standard_error: Any, predicted: Any, dof: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Deviations in standard errors, standard errors, predictions, and the critical value."""
+    est, se, pred = np.broadcast_arrays(
+        *(np.asarray(a, dtype=np.float64) for a in (estimate, standard_error, predicted))
+    )
+    if est.size != claim.entries:
+        raise ValueError(
+            f"{claim.id}: {est.size} entries are measured, but the list of claims registers "
+            f"{claim.entries}"
+        )
+    if not (np.all(np.isfinite(se)) and np.all(se > 0)):
+        raise ValueError(f"{claim.id}: standard_error must be positive and finite")
+    if not (np.all(np.isfinite(est)) and np.all(np.isfinite(pred))):
+        raise ClaimFailed(f"{claim.id}: an estimate or a prediction is not finite")
+    critical = critical_value(_claims().level, dof)
+    return (est - pred) / se, se, pred, critical
+
+
+def _floats(array: np.ndarray) -> list[float]:
+    return [float(x) for x in np.ravel(array)]
+
+
+def measure(
+    claim_id: str,
+    estimate: Any,
+    standard_error: Any,
+    predicted: Any,
+    dof: float | None = None,
+    *,
+    sensitivity: Any = 1.0,
+) -> None:
+    """Check measured numbers against a prediction.
+
+    Every entry must lie within the two-sided critical value at the family-wise level.  The
+    minimum detectable error (MDE) of an entry is the relative error of the formula's
+    parameter that this check would catch with probability 0.99.
+
+    Args:
+        claim_id: a claim that registers as many `entries` as are given here.
+        estimate: numbers, an array of any shape.
+        standard_error: of the estimates, broadcast.
+        predicted: from the derived formula, broadcast.
+        dof: degrees of freedom if the standard errors are estimated (Student t).
+        sensitivity: d ln predicted / d ln parameter, broadcast; 1 if the parameter is the
+            predicted quantity itself.
+
+    Raises:
+        ClaimFailed: if an entry deviates by more than the critical value.
+        ValueError: if the number of entries is not the registered one, or a standard error
+            is not positive.
+    """
+    claim = _claim(claim_id)
+    z, se, pred, critical = _deviation(claim, estimate, standard_error, predicted, dof)
+    level = _claims().level
+    margin = worst_margin(z, critical)
+    with np.errstate(divide="ignore"):
+        mde = detectable_shift(level, dof) * se / np.abs(pred * np.asarray(sensitivity))
+    if margin >= 1:
+        worst = int(np.argmax(np.abs(z)))
+        raise ClaimFailed(
+            f"{claim_id}: entry {worst} of {z.size} is {z.flat[worst]:+.2f} standard errors from "
+            f"the prediction {pred.flat[worst]:.6g}; the limit is {critical:.2f}"
+        )
+    verdict, median = "measured", float(np.median(mde))
+    if claim.effect is not None and not float(np.max(mde)) <= claim.effect:
+        verdict = "inconclusive"
+    smallest = f"{100 * median:.2g} %" if math.isfinite(median) else "undefined (prediction 0)"
+    _record(
+        claim,
+        Evidence(
+            claim_id,
+            verdict,
+            "measure",
+            summary=f"{z.size} entr{'y' if z.size == 1 else 'ies'}, largest deviation "
+            f"{np.max(np.abs(z)):.2f} of {critical:.2f} standard errors, MDE {smallest}",
+            margin=margin,
+            mde=_floats(mde),
+            entries=int(z.size),
+            alpha=level,
+            dof=dof,
+            standard_error=_floats(se),
+            detail=f"False-alarm level {level:.2g} per entry ({FAMILY_LEVEL:g} for the book, "
+            f"{_claims().entries} entries); "
+            + ("known variance" if dof is None else f"Student t with {dof:g} degrees of freedom")
+            + f". Minimum detectable error: median {smallest}, largest "
+            f"{100 * float(np.max(mde)):.2g} %, caught with probability {DETECTION:g}. "
+            f"Median standard error {float(np.median(se)):.2g}.",
+        ),
+    )
+
+
+def refute(claim_id: str, evidence: Any, corrected: Any = None) -> None:
+    """Check that data or a counterexample reject the printed statement.
+
+    Args:
+        claim_id: a claim.
+        evidence: `Data` with the printed statement's prediction, or a dict that maps the
+            printed symbols to values at which the printed relation is exactly false.
+        corrected: the corrected prediction, which the same data must accept; or a corrected
+            relation, which must be true at the same values.  None if there is none.
+
+    Raises:
+        ClaimFailed: if the printed statement is not rejected or the corrected one is.
+        ValueError: as `measure`, or if the counterexample leaves a relation undecided.
+    """
+    claim = _claim(claim_id)
+    verdict = "refuted" if corrected is None else "corrected"
+    if isinstance(evidence, Data):
+        found = _refute_by_data(claim, evidence, corrected)
+    else:
+        found = _refute_by_counterexample(claim, evidence, corrected)
+    found.verdict = verdict
+    _record(claim, found)
+
+
+def _refute_by_data(claim: Claim, data: Data, corrected: Any) -> Evidence:
+    z, se, pred, critical = _deviation(
+        claim, data.estimate, data.standard_error, data.predicted, data.dof
+    )
+    rejection = worst_margin(z, critical)
+    if rejection < 1:
+        raise ClaimFailed(
+            f"{claim.id}: the data do not reject the printed statement: largest deviation "
+            f"{rejection * critical:.2f} of {critical:.2f} standard errors"
+        )
+    summary = f"the printed prediction is {rejection * critical:.1f} standard errors off"
+    margin = None
+    if corrected is not None:
+        z_new, _, pred, _ = _deviation(
+            claim, data.estimate, data.standard_error, corrected, data.dof
+        )
+        margin = worst_margin(z_new, critical)
+        if margin >= 1:
+            raise ClaimFailed(
+                f"{claim.id}: the data reject the corrected statement too: "
+                f"{margin * critical:.2f} of {critical:.2f} standard errors"
+            )
+        summary += f", the corrected one at most {margin * critical:.2f} (limit {critical:.2f})"
+    with np.errstate(divide="ignore"):
+        mde = detectable_shift(_claims().level, data.dof) * se / np.abs(pred)
+    return Evidence(
+        claim.id,
+        "refuted",
+        "refute",
+        summary=summary,
+        margin=margin,
+        mde=_floats(mde),
+        entries=int(z.size),
+        alpha=_claims().level,
+        dof=data.dof,
+        standard_error=_floats(se),
+        detail=f"{z.size} entries at a false-alarm level of {_claims().level:.2g} each.",
+    )
+
+
+def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected: Any) -> Evidence:
+    from snnlib import _decide
+
+    statement = _printed(claim, "refute")
+    point = {symbol: _exact(value) for symbol, value in values.items()}
+    at = statement.subs(point)
+    truth = _decide.decide(at.doit()).truth
+    if truth is None:
+        raise ValueError(f"{claim.id}: undecided at the counterexample: {at}")
+    if truth:
+        raise ClaimFailed(f"{claim.id}: the printed statement holds at {point}")
+    corrected_latex = None
+    if corrected is not None:
+        truth = _decide.decide(corrected.subs(point).doit()).truth
+        if truth is None:
+            raise ValueError(f"{claim.id}: the corrected statement is undecided at {point}")
+        if not truth:
+            raise ClaimFailed(f"{claim.id}: the corrected statement is false at {point} too")
+        corrected_latex = _claims().latex(corrected)
+    shown = ",\\; ".join(f"{_claims().latex(k)} = {_claims().latex(v)}" for k, v in point.items())
+    return Evidence(
+        claim.id,
+        "refuted",
+        "refute",
+        corrected_latex=corrected_latex,
+        summary=f"false at \\({html.escape(shown)}\\)",
+        detail="Evaluated in exact arithmetic"
+        + ("" if corrected is None else "; the corrected statement is true there")
+        + ".",
+    )
+
+
+# ------------------------------------------------------------------- evidence and its display
+
+
+def _provenance(claim_id: str, call: str) -> list[int] | None:
+    """Cells in which the arguments of a notebook's ledger call were built."""
+    from snnlib._provenance import notebook_slice
+
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    if shell is None:
+        return None
+    built = notebook_slice(list(shell.user_ns.get("In", [])), call)
+    if built is None:
+        return None
+    if "printed" in built.ledger_calls:
+        raise ClaimFailed(f"{claim_id}: the derivation starts from the printed statement")
+    return list(built.cells)
+
+
+def _built(cells: list[int] | None) -> str:
+    if not cells:
+        return ""
+    return f" Built in cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}."
+
+
+def _record(claim: Claim, found: Evidence) -> None:
+    if claim.printed is not None:
+        found.statement_latex = _claims().latex(claim.printed)
+    found.level = claim.level
+    if found.verdict != claim.verdict:
+        raise ClaimFailed(
+            f"{claim.id}: the verdict is {found.verdict!r} ({found.summary}), but "
+            f"{claim.verdict!r} is expected"
+        )
+    if claim.id in _state.evidence:
+        raise ClaimFailed(f"{claim.id} has evidence already: one claim, one check")
+    _state.evidence[claim.id] = found
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return
+    if get_ipython() is None:
+        return
+    display(
+        {
+            MIME: asdict(found),
+            "text/html": _line(claim, found),
+            "text/plain": f"{found.verdict}: {claim.citation}: {found.summary}",
+        },
+        raw=True,
+    )
+
+
+def _line(claim: Claim, found: Evidence) -> str:
+    slug = found.verdict.replace(" ", "-")
+    shown = f"\\({html.escape(found.statement_latex)}\\)" if found.statement_latex else ""
+    corrected = ""
+    if found.corrected_latex:
+        corrected = (
+            '<span class="ledger-corrected-statement">corrected: '
+            f"\\({html.escape(found.corrected_latex)}\\)</span>"
+        )
+    return (
+        f'<div class="ledger ledger-{slug}"><span class="ledger-verdict">{found.verdict}</span> '
+        f'<a class="ledger-claim" href="../book/claims.html#{claim.anchor}">'
+        f"{html.escape(claim.citation)}</a> "
+        f'<span class="ledger-statement">{shown}</span> {corrected}'
+        f'<span class="ledger-margin">{found.summary}</span>'
+        f'<details class="ledger-detail"><summary>how</summary>{found.detail}</details></div>'
+    )
+
+
+# -------------------------------------------------------------------------------------- audit
+
+
+def audit(
+    claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]
+) -> list[str]:
+    """Compare the evidence of executed chapters with the list of claims.
+
+    Args:
+        claims_path: the YAML file.
+        notebooks: executed notebooks (nbformat nodes) by chapter name; all of the book's.
+
+    Returns:
+        One message for each claim without evidence, piece of evidence without a claim, wrong
+        chapter or unexpected verdict.  An empty list is a pass.
+    """
+    claims = read_claims(claims_path).claims
+    messages = []
+    seen: dict[str, str] = {}
+    for chapter, notebook in notebooks.items():
+        for found in stored_evidence(notebook):
+            name = found.get("claim")
+            claim = claims.get(name)
+            if claim is None:
+                messages.append(f"{chapter}: evidence for {name!r}, which is no claim")
+                continue
+            if name in seen:
+                messages.append(f"{name}: evidence in {seen[name]} and again in {chapter}")
+            seen[name] = chapter
+            if claim.chapter != chapter:
+                messages.append(f"{name}: evidence in {chapter}, but registered in {claim.chapter}")
+            if found.get("verdict") != claim.verdict:
+                messages.append(
+                    f"{name}: verdict {found.get('verdict')!r} in {chapter}, expected "
+                    f"{claim.verdict!r}"
+                )
+    messages += [
+        f"{name}: no evidence (registered in {claim.chapter}, verdict {claim.verdict})"
+        for name, claim in claims.items()
+        if name not in seen and claim.verdict != "not testable here"
+    ]
+    return messages
+
+
+def stored_evidence(notebook: Any) -> list[dict[str, Any]]:
+    """Evidence stored in the outputs of an executed notebook, in order."""
+    return [
+        output["data"][MIME]
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", ())
+        if MIME in output.get("data", {})
+    ]
