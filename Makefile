@@ -1,0 +1,77 @@
+# make book    render the book (executes what is stale) and print its path
+# make test    library tests and every chapter
+# make serve   render the book and serve it on localhost
+# make lab     open the chapters in JupyterLab
+# make seeds   repeat the random checks under 20 other seeds
+# make lint    ruff and mypy
+# make peers   install the other spiking libraries that some tests compare with
+# make clean   remove what the builds made; distclean also removes the environment
+#
+# PYTHON=python3.12        the interpreter that makes the environment (3.11 or newer)
+# PIP_OPTIONS="..."        passed to every pip install
+# ARGS="..."               passed to pytest (make test) or to the seeds runner (make seeds)
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+PIP_OPTIONS ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
+
+.PHONY: book test serve lab seeds lint peers env clean distclean
+.DELETE_ON_ERROR:
+
+book: env
+	@$(RUN) -m tools.book
+
+test: env
+	$(RUN) -m pytest $(ARGS)
+
+serve: book
+	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
+	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+lab: $(VENV)/lab
+	$(BIN)/jupyter-lab --notebook-dir=notebooks
+
+seeds: env
+	$(RUN) -m tools.seeds $(ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+env: $(VENV)/ready
+
+peers: $(VENV)/peers
+
+# The lock file first, torch in it: the project itself then finds every requirement met.
+$(VENV)/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --quiet -r requirements.txt
+	$(INSTALL) --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/peers: $(VENV)/ready requirements-peers.txt
+	$(INSTALL) --quiet --no-deps -r requirements-peers.txt
+	@touch $@
+
+# Text notebooks open as notebooks: a setting of this environment, not of the user.
+$(VENV)/lab: $(VENV)/ready requirements-lab.txt
+	$(INSTALL) --quiet -r requirements-lab.txt
+	mkdir -p $(VENV)/share/jupyter/lab/settings
+	$(BIN)/jupytext-config --settings-file $(VENV)/share/jupyter/lab/settings/overrides.json \
+	  set-default-viewer markdown myst
+	@touch $@
+
+clean:
+	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,202 @@
+"""Make every chapter (MyST text notebook) a test, and keep what its execution gave.
+
+Plain ``pytest`` executes all of ``notebooks/`` through nbmake, next to the library's tests and
+doctests.  What passes is put into the book's cache, so the book that is built afterwards executes
+nothing again.  When all chapters are current, the ledger is audited: a claim without evidence,
+evidence without a claim or an unexpected verdict fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Two processes run side by side: one thread each. Before torch is imported anywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+from nbmake import nb_run
+from nbmake.pytest_items import NotebookFailedException, NotebookItem
+
+from tools import chapters
+
+# nbmake reads with nbformat.read, JSON only; jupytext.read takes text notebooks too.
+nb_run.nbformat = SimpleNamespace(
+    read=lambda path, as_version: nbformat.convert(jupytext.read(path), as_version)
+)
+
+EXPECTED = pytest.StashKey[dict[str, str]]()
+REMARKS = pytest.StashKey[list[str]]()
+PROBLEMS = pytest.StashKey[list[str]]()
+
+
+# --- a chapter is a test ----------------------------------------------------------------------
+
+
+def _line_of(path: Path, source: str) -> int:
+    """Line of the text notebook where a cell's code begins."""
+    text = path.read_text()
+    return text.count("\n", 0, max(text.find(source), 0)) + 1
+
+
+class ChapterItem(NotebookItem):
+    """One chapter, executed from its own folder."""
+
+    def runtest(self) -> None:
+        """Execute the chapter and keep its executed copy, passed or not."""
+        self.user_properties.append(("chapter", chapters.slug(self.path)))
+        option = self.config.option
+        result = nb_run.NotebookRun(
+            self.path,
+            option.nbmake_timeout,
+            verbose=bool(option.verbose),
+            kernel=option.nbmake_kernel,
+            find_import_errors=option.nbmake_find_import_errors,
+        ).execute()
+        for cell in result.nb.cells:  # nbmake's timings would change the cache's key
+            cell.metadata.pop("execution", None)
+        copy = chapters.executed_copy(self.path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(result.nb, copy)
+        if result.error is not None:
+            raise NotebookFailedException(result)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """Name the text notebook, the cell, its line and the traceback."""
+        name = self.path.relative_to(self.config.rootpath)
+        if isinstance(excinfo.value, NotebookFailedException):
+            result = excinfo.value.args[0]
+            error = result.error
+            index = error.failing_cell_index
+            line = _line_of(self.path, result.nb.cells[index].source)
+            summary = chapters.plain(error.summary)
+            return f"{name}:{line}: cell {index}: {summary}\n{chapters.plain(error.trace)}"
+        if isinstance(excinfo.value, pytest.fail.Exception):  # pytest-timeout
+            return f"{name}: {excinfo.value}"
+        return pytest.Item.repr_failure(self, excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Head the failure report."""
+        return self.path, 0, f"chapter {chapters.slug(self.path)}"
+
+
+class ChapterFile(pytest.File):
+    """A text notebook: one test."""
+
+    def collect(self) -> Iterator[ChapterItem]:
+        """Yield the chapter; its header may set ``execution: {total_timeout: seconds}``."""
+        item = ChapterItem.from_parent(self, filename=str(self.path))
+        item.add_marker("notebook")
+        execution = jupytext.read(self.path).metadata.get("execution", {})
+        if "total_timeout" in execution:
+            item.add_marker(pytest.mark.timeout(execution["total_timeout"]))
+        yield item
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ChapterFile | None:
+    """Collect ``notebooks/**/*.md``."""
+    if file_path.suffix == ".md" and chapters.NOTEBOOKS in file_path.parents:
+        return ChapterFile.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long tests first, so that both processes end together."""
+    items.sort(
+        key=lambda item: (
+            0 if item.get_closest_marker("notebook") else 1,
+            0 if item.get_closest_marker("mutant") else 1,
+        )
+    )
+
+
+# --- what the controlling process does with the results ---------------------------------------
+
+
+def _controls(config: pytest.Config) -> bool:
+    """Tell the controlling process from pytest-xdist's workers."""
+    return not hasattr(config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Take the fingerprints before anything runs: an edit during the run makes it stale."""
+    if _controls(session.config):
+        session.config.stash[EXPECTED] = chapters.expected_fingerprints()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fill the book's cache with the chapters that passed, then audit the ledger."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not _controls(session.config) or reporter is None or session.config.option.collectonly:
+        return
+    reports = [
+        (dict(report.user_properties)["chapter"], report)
+        for outcome in ("passed", "failed")
+        for report in reporter.getreports(outcome)
+        if report.when == "call" and "notebook" in report.keywords
+    ]
+    if not reports:
+        return
+    expected = session.config.stash[EXPECTED]
+    seconds = {name: report.duration for name, report in reports if report.passed}
+    record = chapters.recorded_fingerprints()
+    for name, _ in reports:
+        record.pop(name, None)
+    record |= {name: expected[name] for name in seconds}
+    record = {name: made for name, made in record.items() if name in expected}
+    for name, duration in seconds.items():
+        _put_into_book_cache(name, duration)
+    chapters.write_fingerprints(record)
+    remarks = [f"{len(seconds)} executed chapters put into the book's cache"]
+    problems: list[str] = []
+    if record == expected:
+        problems = _audit()
+        remarks.append(f"ledger audited over {len(expected)} chapters: {len(problems)} problems")
+    else:
+        remarks.append("ledger not audited: not every chapter has a current execution")
+    session.config.stash[REMARKS] = remarks
+    session.config.stash[PROBLEMS] = problems
+    if problems:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _put_into_book_cache(name: str, seconds: float) -> None:
+    from jupyter_cache import get_cache
+    from jupyter_cache.base import CacheBundleIn
+
+    path = chapters.NOTEBOOKS / f"{name}.md"
+    notebook = nbformat.read(chapters.executed_copy(path), as_version=4)
+    get_cache(str(chapters.CACHE)).cache_notebook_bundle(
+        CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds}),
+        check_validity=False,
+        overwrite=True,
+    )
+
+
+def _audit() -> list[str]:
+    from snnlib import ledger
+
+    executed = {
+        chapters.slug(path): nbformat.read(chapters.executed_copy(path), as_version=4)
+        for path in chapters.chapters()
+    }
+    return list(ledger.audit(chapters.CLAIMS, executed))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was kept and what the audit found."""
+    stash = terminalreporter.config.stash
+    if REMARKS not in stash:
+        return
+    terminalreporter.section("chapters")
+    for remark in stash[REMARKS]:
+        terminalreporter.line(remark)
+    for problem in stash[PROBLEMS]:
+        terminalreporter.line(f"ledger: {problem}", red=True)

@@ -1,0 +1,1 @@
+"""What `make` calls: run chapters, render the book, repeat the random checks."""
