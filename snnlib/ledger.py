@@ -100,6 +100,7 @@ class Claim:
     verdict: str
     chapter: str
     printed: Any = None
+    printed_latex: str | None = None
     uses: tuple[str, ...] = ()
     entries: int = 0
     level: str | None = None
@@ -222,18 +223,17 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
     for name, spec in (content.get("claims") or {}).items():
         spec = dict(spec)
         text = spec.pop("printed", None)
-        expression = None
+        namespace = namespaces.get(spec.pop("namespace", spec.get("source")), {})
+        expression, shown = None, None
         if text is not None:
-            namespace = namespaces.get(spec.pop("namespace", spec.get("source")), {})
             try:
-                expression = sympy.sympify(text, locals=dict(namespace), evaluate=False)
+                expression, as_typed = _parse(text, namespace)
             except (sympy.SympifyError, TypeError, SyntaxError) as error:
                 raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
-        else:
-            spec.pop("namespace", None)
+            shown = sympy.latex(as_typed, symbol_names=names, order="none")
         spec["uses"] = tuple(spec.get("uses") or ())
         try:
-            claim = Claim(id=name, printed=expression, **spec)
+            claim = Claim(id=name, printed=expression, printed_latex=shown, **spec)
         except TypeError as error:
             raise ValueError(f"claim {name}: {error}") from None
         if claim.source not in sources:
@@ -258,6 +258,35 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
                 raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
     _refuse_circles(claims)
     return Claims(claims, namespaces, names)
+
+
+def _parse(text: str, namespace: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Parse a printed statement twice: evaluated, to compare, and as typed, to show."""
+    sympy = require("sympy", "book")
+    as_typed = sympy.sympify(text, locals=dict(namespace), evaluate=False)
+    evaluated = sympy.sympify(text, locals=dict(namespace))
+    if evaluated in (sympy.true, sympy.false):  # a relation that SymPy decides on its own
+        evaluated = as_typed
+    return evaluated, _tidy(as_typed)
+
+
+def _tidy(expression: Any) -> Any:
+    """Collect the numeric factors of unevaluated products, which print badly otherwise."""
+    sympy = require("sympy", "book")
+    if not getattr(expression, "args", ()) or isinstance(expression, sympy.MatrixExpr):
+        return expression
+    args = [_tidy(a) for a in expression.args]
+    if not isinstance(expression, sympy.Mul):
+        if isinstance(expression, sympy.Integral | sympy.Sum | sympy.core.containers.Tuple):
+            return expression.func(*args)
+        return expression.func(*args, evaluate=False)
+    factors = [f for a in args for f in (a.args if isinstance(a, sympy.Mul) else (a,))]
+    number = sympy.Mul(*(f.doit() for f in factors if f.doit().is_Rational))
+    rest = [f for f in factors if not f.doit().is_Rational]
+    if not rest:
+        return number
+    head = [] if number == 1 else [number]
+    return sympy.Mul(*head, *rest, evaluate=False) if head or len(rest) > 1 else rest[0]
 
 
 def _shallow(claim: Claim) -> dict[str, Any]:
@@ -439,7 +468,8 @@ def define(claim_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
             raise ValueError(f"row {index} of {claim_id} gives no value for {missing}")
         exact_rows.append(
             {
-                v: sympy.ImmutableMatrix(_exact(row[str(v)])) if v in matrices
+                v: sympy.ImmutableMatrix(_exact(row[str(v)]))
+                if v in matrices
                 else _exact(row[str(v)])
                 for v in variables
             }
@@ -450,7 +480,9 @@ def define(claim_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
     for index, values in enumerate(exact_rows):
         if not holds(values):
             shown = ", ".join(f"{k} = {v}" for k, v in values.items())
-            raise ClaimFailed(f"{claim_id}: the library breaks the definition at row {index}: {shown}")
+            raise ClaimFailed(
+                f"{claim_id}: the library breaks the definition at row {index}: {shown}"
+            )
     for v in variables:
         if not any(_breaks(holds, values, v) for values in exact_rows):
             raise ValueError(f"{claim_id}: no row would notice another value of {v}")
@@ -561,7 +593,7 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
 
     Args:
         claim_id: a claim; if it has a printed relation, one of `relation` must be that
-            relation (with `where` put in), up to a positive factor.
+            relation (with `where` put in), up to a positive monomial in its symbols.
         relation: a SymPy relational or a list of them; each must be decided true.
         where: values of printed symbols, derived elsewhere.
 
@@ -583,7 +615,9 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
             raise ClaimFailed(f"{claim_id}: {item} is false: {decision.reason}")
         if decision.truth is None:
             raise ValueError(f"{claim_id}: {item} is undecided: {decision.reason}")
-        reasons.append(f"\\({html.escape(_claims().latex(item))}\\): {html.escape(decision.reason)}")
+        reasons.append(
+            f"\\({html.escape(_claims().latex(item))}\\): {html.escape(decision.reason)}"
+        )
     if claim.printed is not None:
         statement = claim.printed.subs(dict(where)) if where else claim.printed
         if not any(_same_relation(statement, item) for item in relations):
@@ -602,15 +636,10 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
 
 
 def _same_relation(statement: Any, item: Any) -> bool:
-    """Whether two relationals state the same, up to a positive factor."""
+    """Whether two relationals state the same, up to a positive monomial in their symbols."""
     sympy = require("sympy", "book")
     from snnlib import _decide
 
-    if not isinstance(item, sympy.core.relational.Relational):
-        return bool(statement == item) or (
-            not isinstance(statement, sympy.core.relational.Relational)
-            and bool(sympy.simplify(statement)) is bool(item)
-        ) or _decide.decide(statement).truth is True
     if isinstance(statement, sympy.Gt | sympy.Ge | sympy.Lt | sympy.Le):
         strict = isinstance(statement, sympy.Gt | sympy.Lt)
         if not isinstance(item, sympy.Gt | sympy.Ge | sympy.Lt | sympy.Le):
@@ -621,7 +650,12 @@ def _same_relation(statement: Any, item: Any) -> bool:
         if _decide.is_zero(ours - theirs).truth:
             return True
         ratio = sympy.simplify(theirs / ours)
-        return bool(_decide.decide(ratio > 0).truth)
+        # any two true relations have a positive ratio, so only a monomial may differ
+        monomial = all(
+            factor.as_base_exp()[0].is_number or factor.as_base_exp()[0].is_Symbol
+            for factor in sympy.Mul.make_args(ratio)
+        )
+        return monomial and bool(_decide.decide(ratio > 0).truth)
     if isinstance(statement, sympy.Eq):
         if not isinstance(item, sympy.Eq):
             return False
@@ -847,8 +881,7 @@ def _built(cells: list[int] | None) -> str:
 
 
 def _record(claim: Claim, found: Evidence) -> None:
-    if claim.printed is not None:
-        found.statement_latex = _claims().latex(claim.printed)
+    found.statement_latex = claim.printed_latex
     found.level = claim.level
     if found.verdict != claim.verdict:
         raise ClaimFailed(
@@ -897,9 +930,7 @@ def _line(claim: Claim, found: Evidence) -> str:
 # -------------------------------------------------------------------------------------- audit
 
 
-def audit(
-    claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]
-) -> list[str]:
+def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> list[str]:
     """Compare the evidence of executed chapters with the list of claims.
 
     Args:
@@ -915,7 +946,7 @@ def audit(
     seen: dict[str, str] = {}
     for chapter, notebook in notebooks.items():
         for found in stored_evidence(notebook):
-            name = found.get("claim")
+            name = str(found.get("claim"))
             claim = claims.get(name)
             if claim is None:
                 messages.append(f"{chapter}: evidence for {name!r}, which is no claim")

@@ -1,0 +1,268 @@
+"""The ledger accepts what holds, refuses what does not, and says which."""
+
+from __future__ import annotations
+
+import nbformat
+import numpy as np
+import pytest
+import sympy as sp
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from snnlib import ledger
+from snnlib._significance import critical_value, detectable_shift
+
+CLAIMS = """
+sources: {paper: A paper 2024, book: This book}
+symbols:
+  paper:
+    n: {assume: [positive, integer]}
+    p: {latex: "P(u>\\\\theta)", assume: [positive]}
+    v: {assume: [positive]}
+    x: {assume: [real]}
+    y: {assume: [real]}
+claims:
+  paper.mean: {source: paper, locator: Eq. 1, read: full text, statement: s, verdict: measured,
+               chapter: one, entries: 4, printed: "Eq(v, n*p)"}
+  paper.inverse: {source: paper, locator: Eq. 2, read: full text, statement: s, verdict: proved,
+                  chapter: one, printed: "Eq(v, 1/(n*p))", uses: [paper.mean]}
+  paper.order: {source: paper, locator: Eq. 3, read: full text, statement: s, verdict: proved,
+                chapter: one, printed: "1/(n*p) > 2/n"}
+  paper.step: {source: paper, locator: Eq. 4, read: full text, statement: s,
+               verdict: definition, chapter: one, printed: "Eq(y, x/2 + v)"}
+  paper.slip: {source: paper, locator: Eq. 5, read: full text, statement: s,
+               verdict: corrected, chapter: one, printed: "Eq((x + y)**2, x**2 + y**2)"}
+  paper.law: {source: paper, locator: Fig. 1, read: full text, statement: s,
+              verdict: corrected, chapter: one, entries: 2}
+  paper.later: {source: paper, locator: Fig. 9, read: full text, statement: s,
+                verdict: not testable here, chapter: one}
+"""
+
+
+@pytest.fixture
+def claims(tmp_path):
+    path = tmp_path / "claims.yml"
+    path.write_text(CLAIMS)
+    ledger.load(path)
+    return path
+
+
+def test_prove_accepts_equal_and_names_the_difference(claims):
+    s = ledger.symbols("paper")
+    ledger.prove("paper.inverse", sp.exp(-sp.log(s.n)) / s.p)
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match=r"paper.inverse: derived and printed differ"):
+        ledger.prove("paper.inverse", sp.Rational(21, 20) / (s.n * s.p))
+    with pytest.raises(ledger.ClaimFailed, match="2"):
+        ledger.prove("paper.inverse", 2 / s.n)
+
+
+def test_prove_puts_in_derived_values(claims):
+    s = ledger.symbols("paper")
+    ledger.prove("paper.inverse", 2 / s.n, where={s.p: sp.Rational(1, 2)})
+
+
+def test_undecided_is_an_error_not_a_pass(claims):
+    s = ledger.symbols("paper")
+    f = sp.Function("f")
+    with pytest.raises(ValueError, match="undecided"):
+        ledger.prove("paper.inverse", 1 / (s.n * s.p) + f(s.x) - f(s.x + 1))
+
+
+def test_hold_decides_and_compares_with_the_printed_relation(claims):
+    s = ledger.symbols("paper")
+    t = sp.Symbol("t", positive=True)
+    tail = sp.erfc(t) / 2
+    ledger.hold("paper.order", 1 / (s.n * tail) > 2 / s.n, where={s.p: tail})
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match="is false"):
+        ledger.hold("paper.order", 1 / (s.n * tail) > 3 / s.n, where={s.p: tail})
+    with pytest.raises(ledger.ClaimFailed, match="no relation given is the printed"):
+        ledger.hold("paper.order", tail < 1, where={s.p: tail})
+    with pytest.raises(ValueError, match="undecided"):
+        ledger.hold("paper.order", 1 / (s.n * s.p) > sp.Symbol("c", real=True) ** 2 - sp.oo * 0)
+
+
+def test_define_is_exact_and_refuses_rows_that_cannot_fail(claims):
+    rows = [{"y": 1.25, "x": 2.0, "v": 0.25}, {"y": 0.5, "x": 0.0, "v": 0.5}]
+    ledger.define("paper.step", rows)
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match="breaks the definition at row 0"):
+        ledger.define("paper.step", [{"y": 1.25 + 2**-50, "x": 2.0, "v": 0.25}])
+    with pytest.raises(ValueError, match="no value for"):
+        ledger.define("paper.step", [{"y": 1.0, "x": 2.0}])
+    with pytest.raises(ValueError, match="at least one row"):
+        ledger.define("paper.step", [])
+
+
+def test_measure_passes_at_the_truth_and_fails_beyond_the_limit(claims):
+    level = 1e-4 / 6  # six entries are registered
+    limit = critical_value(level)
+    ledger.measure(
+        "paper.mean", [1.0, 2.0, 3.0, 4.0], 0.01, [1.0, 2.0, 3.0, 4.0 - 0.99 * 0.01 * limit]
+    )
+    found = ledger.evidence("paper.mean")
+    assert found.margin == pytest.approx(0.99)
+    assert found.alpha == pytest.approx(level)
+    assert found.mde == pytest.approx(
+        [detectable_shift(level) * 0.01 / x for x in (1, 2, 3, 4 - 0.0099 * limit)]
+    )
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match="entry 3 of 4"):
+        ledger.measure("paper.mean", [1, 2, 3, 4], 0.01, [1, 2, 3, 4 - 1.01 * 0.01 * limit])
+    with pytest.raises(ValueError, match="registers 4"):
+        ledger.measure("paper.mean", [1.0], 0.01, [1.0])
+    with pytest.raises(ValueError, match="standard_error must be positive"):
+        ledger.measure("paper.mean", [1, 2, 3, 4], 0.0, [1, 2, 3, 4])
+    with pytest.raises(ledger.ClaimFailed, match="not finite"):
+        ledger.measure("paper.mean", [1, 2, 3, np.nan], 0.1, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("dof", [None, 19])
+def test_planted_error_of_the_stated_size_is_caught(claims, dof):
+    """20,000 draws: the standard error of the detection rate is 0.0007."""
+    rng = np.random.default_rng(5)
+    level, draws = 1e-4 / 6, 20_000
+    shift = detectable_shift(level, dof)
+    noise = rng.standard_normal(draws)
+    scale = 1.0 if dof is None else np.sqrt(rng.chisquare(dof, draws) / dof)
+    caught = np.mean(np.abs(noise + shift) / scale > critical_value(level, dof))
+    assert abs(caught - 0.99) < 5 * 0.0007
+    # and the false alarms of the same test, at a level where they can be counted
+    alarms = np.mean(np.abs(noise) / scale > critical_value(0.05, dof))
+    assert abs(alarms - 0.05) < 5 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def test_refute_needs_the_data_to_reject_one_and_accept_the_other(claims):
+    s = ledger.symbols("paper")
+    right = sp.Eq((s.x + s.y) ** 2, s.x**2 + 2 * s.x * s.y + s.y**2)
+    ledger.refute("paper.slip", {s.x: 1, s.y: 2}, corrected=right)
+    assert "2 x y" in ledger.evidence("paper.slip").corrected_latex
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match="holds at"):
+        ledger.refute("paper.slip", {s.x: 0, s.y: 2}, corrected=right)
+    with pytest.raises(ledger.ClaimFailed, match="false at"):
+        wrong = sp.Eq((s.x + s.y) ** 2, s.x * s.y)
+        ledger.refute("paper.slip", {s.x: 1, s.y: 2}, corrected=wrong)
+    data = ledger.Data([1.0, 2.0], 0.01, [1.2, 2.0])
+    ledger.refute("paper.law", data, corrected=[1.0, 2.0])
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match="do not reject"):
+        ledger.refute("paper.law", ledger.Data([1.0, 2.0], 0.01, [1.01, 2.0]), corrected=[1, 2])
+    with pytest.raises(ledger.ClaimFailed, match="reject the corrected"):
+        ledger.refute("paper.law", data, corrected=[1.1, 2.0])
+    with pytest.raises(ledger.ClaimFailed, match=r"'refuted'.*'corrected' is expected"):
+        ledger.refute("paper.law", data)
+
+
+def test_one_claim_one_check(claims):
+    s = ledger.symbols("paper")
+    ledger.prove("paper.inverse", 1 / (s.n * s.p))
+    with pytest.raises(ledger.ClaimFailed, match="has evidence already"):
+        ledger.prove("paper.inverse", 1 / (s.n * s.p))
+    with pytest.raises(ledger.ClaimFailed, match="not in the list of claims"):
+        ledger.prove("paper.unheard", 1 / (s.n * s.p))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("verdict: measured", "verdict: believed", "verdict 'believed'"),
+        ("source: paper, locator: Eq. 2", "source: nobody, locator: Eq. 2", "source 'nobody'"),
+        ("uses: [paper.mean]", "uses: [paper.none]", "uses 'paper.none'"),
+        ("Eq(v, n*p)", "Eq(v, n*)", "cannot be parsed"),
+        ("entries: 4", "entries: 4, color: red", "color"),
+        (
+            "read: full text, statement: s,\n               verdict: corrected",
+            "read: summary, statement: s,\n               verdict: corrected",
+            "not a summary",
+        ),
+        ('printed: "Eq(v, n*p)"', 'printed: "Eq(v, n*p)", uses: [paper.inverse]', "each other"),
+    ],
+)
+def test_a_malformed_list_of_claims_is_refused(tmp_path, old, new, message):
+    path = tmp_path / "claims.yml"
+    assert old in CLAIMS
+    path.write_text(CLAIMS.replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        ledger.read_claims(path)
+    with pytest.raises(FileNotFoundError, match="notebooks/"):
+        ledger.read_claims(tmp_path / "nothing.yml")
+
+
+def _notebook(*found):
+    outputs = [
+        nbformat.v4.new_output("display_data", {ledger.MIME: {"claim": c, "verdict": v}})
+        for c, v in found
+    ]
+    cell = nbformat.v4.new_code_cell("")
+    cell.outputs = outputs
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+def test_audit_names_each_kind_of_gap(claims):
+    complete = [
+        ("paper.mean", "measured"),
+        ("paper.inverse", "proved"),
+        ("paper.order", "proved"),
+        ("paper.step", "definition"),
+        ("paper.slip", "corrected"),
+        ("paper.law", "corrected"),
+    ]
+    assert ledger.audit(claims, {"one": _notebook(*complete)}) == []
+    missing = ledger.audit(claims, {"one": _notebook(*complete[1:])})
+    assert missing == ["paper.mean: no evidence (registered in one, verdict measured)"]
+    stray = ledger.audit(claims, {"one": _notebook(*complete, ("paper.new", "proved"))})
+    assert stray == ["one: evidence for 'paper.new', which is no claim"]
+    other = ledger.audit(claims, {"one": _notebook(("paper.mean", "refuted"), *complete[1:])})
+    assert other == ["paper.mean: verdict 'refuted' in one, expected 'measured'"]
+    twice = ledger.audit(claims, {"one": _notebook(*complete, complete[0])})
+    assert twice == ["paper.mean: evidence in one and again in one"]
+    moved = ledger.audit(claims, {"two": _notebook(*complete)})
+    assert len(moved) == 6
+    assert "registered in one" in moved[0]
+
+
+def _run(cells, folder):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    NotebookClient(
+        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    return notebook
+
+
+def test_a_notebook_stores_evidence_and_where_it_was_derived(claims):
+    setup = "from snnlib import ledger\nledger.load('claims.yml')\ns = ledger.symbols('paper')"
+    notebook = _run(
+        [
+            setup,
+            "half = s.n * s.p",
+            "unrelated = 3",
+            "derived = 1 / half",
+            "ledger.prove('paper.inverse', derived)",
+        ],
+        claims.parent,
+    )
+    (found,) = ledger.stored_evidence(notebook)
+    assert found["verdict"] == "proved"
+    assert found["cells"] == [1, 2, 4, 5]
+    html = notebook.cells[-1].outputs[0]["data"]["text/html"]
+    assert "ledger-proved" in html
+    assert "claims.html#paper-inverse" in html
+    with pytest.raises(CellExecutionError, match="starts from the printed statement"):
+        _run(
+            [
+                setup,
+                "derived = ledger.printed('paper.inverse').rhs",
+                "ledger.prove('paper.inverse', derived)",
+            ],
+            claims.parent,
+        )
+
+
+def test_seed_depends_on_base_and_stream(monkeypatch):
+    first = ledger.seed("a")
+    monkeypatch.setenv("SNNLIB_SEED", "7")
+    assert ledger.seed("a") != first
+    assert ledger.seed("a") != ledger.seed("b")
+    assert 0 <= ledger.seed("a") < 2**63
