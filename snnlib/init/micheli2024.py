@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,8 +51,8 @@ def second_moment(threshold: float | Tensor, height: float | Tensor = 1.0) -> fl
     )
     if theta.numel() == 0 or not bool((theta >= 0).all()):
         raise ValueError(f"threshold must be >= 0 (and not NaN), got {threshold!r}")
-    probability = torch.as_tensor(firing_probability(theta.numpy()))
-    return float((size**2 * probability).mean())
+    probability = np.asarray(firing_probability(theta.numpy()))
+    return float((size.numpy() ** 2 * probability).mean())
 
 
 def gain(
