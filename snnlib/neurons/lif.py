@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from snnlib.surrogate import Surrogate
@@ -518,35 +519,11 @@ class _FusedLIF(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, Tensor]:
-        d_current, d_threshold, d_leak, d_membrane, d_spikes, _ = tangents
-        run = _Unrolled(ctx)
-        by_membrane, by_spikes = run.by_membrane(), run.by_spikes()
-        extra: list[Tensor] = []
-        if d_threshold is not None and (by_threshold := run.by_threshold()) is not None:
-            extra.append(by_threshold * d_threshold)
-        if d_leak is not None:
-            extra.append(run.by_leak() * d_leak)
-        shift = None if d_threshold is None else run.threshold_slope() * d_threshold
-
-        rest = torch.zeros_like(run.membrane[0])
-        steps: list[tuple[Tensor, Tensor]] = []
-        for t in range(run.membrane.shape[0]):
-            u = rest if d_current is None else d_current[t]
-            k = t - 1 + run.started  # index of the step before
-            if k >= 0:
-                if d_membrane is not None:
-                    u = u + run.at(by_membrane, k) * d_membrane
-                if d_spikes is not None and by_spikes is not None:
-                    u = u + run.at(by_spikes, k) * d_spikes
-                for term in extra:
-                    u = u + term[k]
-            x = run.slope[t] * u
-            if shift is not None:
-                x = x + shift[t]
-            steps.append((u, x))
-            d_membrane, d_spikes = u, x
-        membranes, spikes = zip(*steps, strict=True)
-        return torch.stack(membranes), torch.stack(spikes)
+        # torch switches forward mode off in here, which would silently drop the tangents of an
+        # outer forward-mode derivative. So switch it on, for values without their own tangents.
+        with forward_ad._set_fwd_grad_enabled(True):
+            run = _Unrolled(ctx, lambda saved: forward_ad.unpack_dual(saved).primal)
+            return _push_forward(run, *tangents[:-1])
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
@@ -573,8 +550,9 @@ class _Unrolled:
     there is one.
     """
 
-    def __init__(self, ctx: Any) -> None:
-        membrane, spikes, threshold, leak, membrane0, spikes0 = ctx.saved_tensors
+    def __init__(self, ctx: Any, view: Callable[[Tensor], Tensor] = lambda saved: saved) -> None:
+        saved: list[Any] = [None if kept is None else view(kept) for kept in ctx.saved_tensors]
+        membrane, spikes, threshold, leak, membrane0, spikes0 = saved
         settings: _Settings = ctx.settings
         self.membrane, self.membrane0, self.spikes0 = membrane, membrane0, spikes0
         self.threshold = ctx.numbers[0] if threshold is None else threshold
@@ -637,6 +615,43 @@ class _Unrolled:
         """A value's entries between two steps of the trajectory, without the initial state."""
         timed = isinstance(value, Tensor) and value.dim() == self.membrane.dim()
         return value[1:] if timed and self.started else value
+
+
+def _push_forward(
+    run: _Unrolled,
+    d_current: Tensor | None,
+    d_threshold: Tensor | None,
+    d_leak: Tensor | None,
+    d_membrane: Tensor | None,
+    d_spikes: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Tangents of membrane and spikes, forward in time."""
+    by_membrane, by_spikes = run.by_membrane(), run.by_spikes()
+    extra: list[Tensor] = []
+    if d_threshold is not None and (by_threshold := run.by_threshold()) is not None:
+        extra.append(by_threshold * d_threshold)
+    if d_leak is not None:
+        extra.append(run.by_leak() * d_leak)
+    shift = None if d_threshold is None else run.threshold_slope() * d_threshold
+    rest = torch.zeros_like(run.membrane[0])
+    steps: list[tuple[Tensor, Tensor]] = []
+    for t in range(run.membrane.shape[0]):
+        u = rest if d_current is None else d_current[t]
+        k = t - 1 + run.started  # index of the step before
+        if k >= 0:
+            if d_membrane is not None:
+                u = u + run.at(by_membrane, k) * d_membrane
+            if d_spikes is not None and by_spikes is not None:
+                u = u + run.at(by_spikes, k) * d_spikes
+            for term in extra:
+                u = u + run.at(term, k)
+        x = run.slope[t] * u
+        if shift is not None:
+            x = x + shift[t]
+        steps.append((u, x))
+        d_membrane, d_spikes = u, x
+    membranes, spikes = zip(*steps, strict=True)
+    return torch.stack(membranes), torch.stack(spikes)
 
 
 def _reverse_in_place(total: Tensor, factor: float | Tensor) -> Tensor:
