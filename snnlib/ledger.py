@@ -182,10 +182,12 @@ def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
         return sympy.Symbol(name, **dict.fromkeys(spec.get("assume", ["real"]), True))
     if kind == "function":
         return sympy.Function(spec.get("latex", name))
+    if kind == "indexed":
+        return sympy.IndexedBase(spec.get("latex", name))
     if kind == "matrix":
         rows, columns = (sympy.sympify(str(s)) for s in spec["shape"])
         return sympy.MatrixSymbol(name, rows, columns)
-    raise ValueError(f"symbol {name}: kind must be symbol, function or matrix, got {kind!r}")
+    raise ValueError(f"symbol {name}: kind must be symbol, function, indexed or matrix, got {kind!r}")
 
 
 def read_claims(path: str | os.PathLike[str]) -> Claims:
@@ -825,15 +827,15 @@ def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected
 
     statement = _printed(claim, "refute")
     point = {symbol: _exact(value) for symbol, value in values.items()}
-    at = statement.subs(point)
-    truth = _decide.decide(at.doit()).truth
+    at = _at_point(statement, point)
+    truth = _decide.decide(at).truth
     if truth is None:
         raise ValueError(f"{claim.id}: undecided at the counterexample: {at}")
     if truth:
         raise ClaimFailed(f"{claim.id}: the printed statement holds at {point}")
     corrected_latex = None
     if corrected is not None:
-        truth = _decide.decide(corrected.subs(point).doit()).truth
+        truth = _decide.decide(_at_point(corrected, point)).truth
         if truth is None:
             raise ValueError(f"{claim.id}: the corrected statement is undecided at {point}")
         if not truth:
@@ -850,6 +852,11 @@ def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected
         + ("" if corrected is None else "; the corrected statement is true there")
         + ".",
     )
+
+
+def _at_point(statement: Any, point: Mapping[Any, Any]) -> Any:
+    """Value of a statement at a point; a sum is written out before its terms get values."""
+    return statement.subs(point).doit().subs(point).doit()
 
 
 # ------------------------------------------------------------------- evidence and its display
