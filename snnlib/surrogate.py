@@ -444,7 +444,8 @@ def _lift(function: Callable[[Tensor], Tensor], v):  # type: ignore[no-untyped-d
     if isinstance(v, Tensor):
         if not v.is_floating_point():
             raise ValueError(f"v must be a floating-point tensor, got {v.dtype}")
-        return function(v).to(v.dtype)  # autocast may have widened it
+        half = v.dtype in (torch.float16, torch.bfloat16)  # squares would overflow there
+        return function(v.float() if half else v).to(v.dtype)
     array = np.asarray(v)
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
     value = function(torch.from_numpy(np.array(array, dtype))).numpy()
