@@ -72,11 +72,12 @@ class ChapterItem(NotebookItem):
         name = self.path.relative_to(self.config.rootpath)
         if isinstance(excinfo.value, NotebookFailedException):
             result = excinfo.value.args[0]
-            error = result.error
-            index = error.failing_cell_index
+            index = result.error.failing_cell_index
+            trace = chapters.plain(result.error.trace).rstrip()
             line = _line_of(self.path, result.nb.cells[index].source)
-            summary = chapters.plain(error.summary)
-            return f"{name}:{line}: cell {index}: {summary}\n{chapters.plain(error.trace)}"
+            number = chapters.code_cell_number(result.nb.cells, index)
+            last = trace.rpartition("\n")[2]
+            return f"{name}:{line}: code cell {number}: {last}\n{trace}"
         if isinstance(excinfo.value, pytest.fail.Exception):  # pytest-timeout
             return f"{name}: {excinfo.value}"
         return pytest.Item.repr_failure(self, excinfo, style)

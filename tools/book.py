@@ -41,10 +41,10 @@ def execute() -> None:
 def render() -> None:
     """Build all pages anew: Sphinx would keep the pages of chapters whose text is unchanged."""
     STAMP.unlink(missing_ok=True)
-    for folder in (SITE, chapters.BUILD / ".doctrees"):
+    for folder in (SITE, chapters.BUILD / ".doctrees", chapters.BUILD / "jupyter_execute"):
         shutil.rmtree(folder, ignore_errors=True)
     program = Path(sys.executable).with_name("jupyter-book")
-    _call("-W", "ignore", str(program), "build", ".", "-W", "--keep-going")
+    _call("-W", "ignore", str(program), "build", ".", "-W", "--keep-going", "-q")
 
 
 def _call(*arguments: str) -> None:

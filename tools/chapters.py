@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ def executed_copy(path: Path) -> Path:
 def plain(text: str) -> str:
     """Drop terminal colours."""
     return _ANSI.sub("", text)
+
+
+def code_cell_number(cells: Sequence[Any], index: int) -> int:
+    """Count code cells from 1, as the notebook's own numbers do after a fresh run."""
+    return sum(cell.cell_type == "code" for cell in cells[: index + 1])
 
 
 # --- is an executed copy still current? -------------------------------------------------------
@@ -104,7 +109,7 @@ class Failure:
     """An exception that a cell raised.
 
     Attributes:
-        cell: Position of the cell in the text notebook, from 0; None for the prelude.
+        cell: Number of the code cell in the text notebook, from 1; None for the prelude.
         name: Class of the exception.
         message: Its message.
         traceback: Its traceback, without colours.
@@ -124,7 +129,7 @@ class Failure:
     def __str__(self) -> str:
         """Say it in one line."""
         first = self.message.strip().partition("\n")[0]
-        place = "prelude" if self.cell is None else f"cell {self.cell}"
+        place = "prelude" if self.cell is None else f"code cell {self.cell}"
         return f"{place}: {self.name}: {first}"
 
 
@@ -165,12 +170,12 @@ def run_chapter(
 
     source = jupytext.read(path)
     kept = [
-        (index, cell)
+        (code_cell_number(source.cells, index), cell)
         for index, cell in enumerate(source.cells)
         if cell.cell_type == "code" and not set(skip) & set(cell.metadata.get("tags", []))
     ]
     cells: list[Any] = [cell for _, cell in kept]
-    numbers: list[int | None] = [index for index, _ in kept]
+    numbers: list[int | None] = [number for number, _ in kept]
     if prelude:
         cells.insert(0, nbformat.v4.new_code_cell(prelude))
         numbers.insert(0, None)
@@ -198,6 +203,6 @@ def run_chapter(
         Failure(number, out.ename, plain(out.evalue), plain("\n".join(out.traceback)))
         for number, cell in zip(numbers, cells, strict=True)
         for out in cell.get("outputs", [])
-        if out.output_type == "error"
+        if out.output_type == "error" and not (broken and out.ename == "KeyboardInterrupt")
     ]
     return Run(tuple(raised + broken), seconds)

@@ -1,0 +1,353 @@
+"""The project's own files agree with each other, and its wheel needs what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+
+import jupytext
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import snnlib
+from tools import chapters
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ("surrogate", "neurons", "meanfield", "init", "networks", "probe")
+
+
+def read_yaml(name):
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pins(name):
+    """Names and versions of a file of pinned requirements."""
+    found = {}
+    for line in (ROOT / name).read_text().splitlines():
+        if line and not line.startswith(("#", "-")):
+            match = re.fullmatch(r"([\w.-]+)==([\w.]+)", line)
+            assert match, f"{name}: not an exact pin: {line!r}"
+            key = canonicalize_name(match[1])
+            assert key not in found, f"{name}: {key} twice"
+            found[key] = Version(match[2])
+    return found
+
+
+def with_dependencies(requirements):
+    """Names of installed distributions that some requirements pull in here, themselves included."""
+    todo = [(Requirement(text), ("",)) for text in requirements]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        requirement, asked = todo.pop()
+        marker = requirement.marker
+        if marker and not any(marker.evaluate({"extra": extra}) for extra in asked):
+            continue
+        name = canonicalize_name(requirement.name)
+        extras = ("", *requirement.extras)
+        new = [extra for extra in extras if (name, extra) not in seen]
+        seen |= {(name, extra) for extra in new}
+        if name == "snnlib":
+            extra_groups = project()["optional-dependencies"]
+            todo += [(Requirement(t), ("",)) for extra in extras[1:] for t in extra_groups[extra]]
+        elif new and not _brought_by_torch(name):
+            todo += [(Requirement(text), extras) for text in metadata.requires(name) or []]
+    return {name for name, _ in seen if not _brought_by_torch(name)} - {"snnlib"}
+
+
+def _brought_by_torch(name):
+    """CUDA packages: torch pins each itself, and the CPU wheel has none."""
+    return name.startswith(("nvidia-", "cuda-")) or name == "triton"
+
+
+# --- environment ------------------------------------------------------------------------------
+
+
+def test_lock_meets_every_requirement():
+    lock = pins("requirements.txt")
+    extras = project()["optional-dependencies"]
+    for text in [*project()["dependencies"], *(t for group in extras.values() for t in group)]:
+        requirement = Requirement(text)
+        if requirement.name != "snnlib":
+            name = canonicalize_name(requirement.name)
+            assert name in lock, f"{name} is not in requirements.txt"
+            assert lock[name] in requirement.specifier, f"{text} does not admit {lock[name]}"
+
+
+def test_lock_is_complete():
+    wanted = [*project()["dependencies"], "snnlib[dev]"]
+    missing = with_dependencies(wanted) - set(pins("requirements.txt"))
+    assert not missing, f"not in requirements.txt: {', '.join(sorted(missing))}"
+
+
+def test_lock_has_nothing_else():
+    wanted = with_dependencies([*project()["dependencies"], "snnlib[dev]"])
+    surplus = set(pins("requirements.txt")) - wanted
+    assert not surplus, f"in requirements.txt but needed by nothing: {', '.join(sorted(surplus))}"
+
+
+@pytest.mark.parametrize("name", ["requirements-lab.txt", "requirements-peers.txt"])
+def test_other_locks_do_not_contradict_the_lock(name):
+    assert not set(pins(name)) & set(pins("requirements.txt"))
+
+
+def test_extras_are_those_that_errors_name():
+    named = set()
+    for path in (ROOT / "snnlib").rglob("*.py"):
+        named |= set(re.findall(r'require\(\s*"[\w.]+",\s*"(\w+)"\s*\)', path.read_text()))
+    assert named - {"a_package"} <= set(project()["optional-dependencies"])
+    assert named, "no optional import found"
+
+
+def test_conda_environment_agrees_with_the_lock():
+    environment = read_yaml("environment.yml")
+    (from_pip,) = (d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    conda = dict(
+        d.split("=", 1) if "=" in d else (d, None)
+        for d in environment["dependencies"]
+        if isinstance(d, str)
+    )
+    assert from_pip == ["-r requirements.txt", "-e ."]
+    assert Version(conda.pop("python")) in Requirement(f"x{project()['requires-python']}").specifier
+    conda.pop("pip")
+    lock = pins("requirements.txt")
+    for name, version in conda.items():
+        locked = lock[canonicalize_name({"pytorch-cpu": "torch"}.get(name, name))]
+        assert Version(version) == locked, f"{name}: {version} here, {locked} in the lock"
+    assert "pytorch-cpu" in conda
+
+
+def test_binder_opens_text_notebooks():
+    post_build = ROOT / "postBuild"
+    assert os.access(post_build, os.X_OK)
+    assert "jupytext-config set-default-viewer markdown myst" in post_build.read_text()
+
+
+def test_ci_script_is_executable():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+# --- book configuration -----------------------------------------------------------------------
+
+
+def test_config_keys_are_known():
+    package = files("jupyter_book")
+    schema = json.loads((package / "config_schema.json").read_text())["properties"]
+    default = yaml.safe_load((package / "default_config.yml").read_text())
+    config = read_yaml("_config.yml")
+    assert set(config) <= set(schema) | set(default)
+    for key, value in config.items():
+        if isinstance(value, dict):
+            known = set(schema.get(key, {}).get("properties", {})) | set(default.get(key) or {})
+            assert set(value) <= known, f"_config.yml, {key}: unknown {set(value) - known}"
+
+
+def test_sphinx_settings_are_registered(tmp_path):
+    """A misspelt key below ``sphinx: config:`` is registered by no extension."""
+    code = """
+import sys
+from jupyter_book.config import get_final_config
+from pathlib import Path
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+import yaml
+root, out = Path(sys.argv[1]), sys.argv[2]
+config = root / "_config.yml"
+settings, _ = get_final_config(user_yaml=config, sourcedir=root)
+with patch_docutils(out), docutils_namespace():
+    app = Sphinx(root, None, out, out, "html", settings, status=None)
+ours = yaml.safe_load(config.read_text())["sphinx"]["config"]
+unknown = sorted(set(ours) - set(app.config.values))
+sys.exit(f"no such Sphinx setting: {', '.join(unknown)}" if unknown else 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_config_executes_once_and_fails_loudly():
+    config = read_yaml("_config.yml")
+    assert config["only_build_toc_files"] is True
+    assert config["execute"]["execute_notebooks"] == "cache"
+    assert config["sphinx"]["recursive_update"] is True
+    assert config["sphinx"]["config"]["nb_execution_raise_on_error"] is True
+    assert config["sphinx"]["config"]["nb_execution_show_tb"] is True
+
+
+def in_toc():
+    def walk(node):
+        for key in ("file", "root"):
+            if key in node:
+                yield node[key]
+        for key in ("parts", "chapters", "sections"):
+            for child in node.get(key, []):
+                yield from walk(child)
+
+    return list(walk(read_yaml("_toc.yml")))
+
+
+def test_toc_lists_every_page_once():
+    listed = in_toc()
+    assert len(listed) == len(set(listed))
+    pages = [*chapters.chapters(), *(ROOT / "book").rglob("*.md")]
+    assert set(listed) == {p.relative_to(ROOT).with_suffix("").as_posix() for p in pages}
+
+
+@pytest.mark.parametrize("path", chapters.chapters(), ids=chapters.slug)
+def test_chapter_is_found_in_the_cache(path, tmp_path):
+    """pytest reads chapters by jupytext, the book by MyST-NB: the cache's key must be the same."""
+    from jupyter_cache import get_cache
+    from myst_nb.core.config import NbParserConfig
+    from myst_nb.core.read import create_nb_reader
+
+    cache = get_cache(str(tmp_path))
+    ours = jupytext.read(path)
+    reader = create_nb_reader(str(path), None, NbParserConfig(), path.read_text())
+    assert reader is not None, f"{path.name} is no text notebook for MyST-NB"
+    keys = {cache.create_hashed_notebook(nb)[1] for nb in (ours, reader.read(path.read_text()))}
+    assert len(keys) == 1
+
+
+# --- package ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of the working tree, built without a network."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "snnlib", source / "snnlib", ignore=shutil.ignore_patterns("*.pyc"))
+    options = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--wheel-dir"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *options, str(out), str(source)], check=True
+    )
+    (built,) = out.glob("snnlib-*.whl")
+    return built
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"snnlib"}
+    assert "snnlib/py.typed" in names
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "snnlib").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_wheel_says_what_it_needs(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+    header = metadata.PathDistribution(zipfile.Path(archive, name.rpartition("/")[0] + "/"))
+    assert header.version == snnlib.__version__
+    needed = [Requirement(text) for text in header.requires or []]
+    assert {r.name for r in needed if r.marker is None} == {"torch", "numpy", "scipy"}
+
+
+def test_wheel_imports_with_torch_numpy_scipy_alone(wheel, tmp_path):
+    """Every other installed package is refused, sympy too, although torch requires it."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    allowed = with_dependencies(["torch", "numpy", "scipy"]) - {"sympy", "mpmath"}
+    refused = [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if not {canonicalize_name(owner) for owner in owners} & (allowed | {"snnlib"})
+    ]
+    assert {"sympy", "matplotlib", "IPython", "sklearn", "tqdm", "yaml"} <= set(refused)
+    code = """
+import importlib, json, pkgutil, sys
+
+target, site, refused, core = sys.argv[1], *map(json.loads, sys.argv[2:])
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in refused:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+sys.path[:] = [target, *(p for p in sys.path if "site-packages" not in p), *site]
+import snnlib
+assert snnlib.__file__.startswith(target), snnlib.__file__
+assert "torch" not in sys.modules, "import snnlib must stay light"
+for name in core:
+    getattr(snnlib, name)
+for module in pkgutil.walk_packages(snnlib.__path__, "snnlib."):
+    try:
+        importlib.import_module(module.name)
+    except ImportError as error:
+        assert module.name.split(".")[1] not in core, module.name
+        assert 'pip install "snnlib[' in str(error), f"{module.name}: {error}"
+weight = snnlib.init.micheli2024_(importlib.import_module("torch").empty(4, 5))
+assert weight.shape == (4, 5)
+"""
+    site = [p for p in sys.path if Path(p, "torch").is_dir() or Path(p, "numpy").is_dir()]
+    arguments = [str(tmp_path), *map(json.dumps, (site, refused, CORE))]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_submodules_load_on_first_use():
+    assert set(snnlib.__all__) <= set(dir(snnlib))
+    for name in snnlib.__all__:
+        if name != "__version__":
+            assert getattr(snnlib, name).__name__ == f"snnlib.{name}"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        snnlib.nothing  # noqa: B018
+
+
+def test_an_error_inside_an_optional_package_is_passed_on(tmp_path, monkeypatch):
+    from snnlib._extras import require
+
+    (tmp_path / "broken_extra.py").write_text("import a_missing_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_missing_dependency"):
+        require("broken_extra", "data")
+
+
+# --- README -----------------------------------------------------------------------------------
+
+
+def test_readme_example_prints_what_it_shows():
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
+    (shown,) = re.findall(r"```text\n(.*?)```", readme, flags=re.S)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    assert [line.rstrip() for line in printed.getvalue().splitlines()] == shown.splitlines()
+
+
+def test_readme_commands_exist():
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", readme, flags=re.M))
+    assert {"book", "test"} <= named <= targets
+
+
+def test_readme_links_exist():
+    readme = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,201 @@
+"""The machinery around the chapters, on chapters of a few lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import chapters
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HEADER = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# A chapter
+"""
+
+
+def write_chapter(path, *cells):
+    """A text notebook; a cell is its code, or (tag, code)."""
+    text = HEADER
+    for cell in cells:
+        tag, code = cell if isinstance(cell, tuple) else ("", cell)
+        option = f":tags: [{tag}]\n" if tag else ""
+        text += f"\nWords.\n\n```{{code-cell}} python3\n{option}{code}\n```\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+# --- running a chapter without its figures ----------------------------------------------------
+
+FAILING = """
+class ClaimFailed(AssertionError):
+    pass
+raise ClaimFailed("paper2020.eq-1: too far\\nmore words")
+"""
+
+
+def test_chapter_without_figures_passes(tmp_path):
+    path = write_chapter(
+        tmp_path / "a.md", "x = 1", ("figure", "raise RuntimeError('a figure')"), "assert x == 1"
+    )
+    run = chapters.run_chapter(path)
+    assert run.failures == ()
+    assert run.seconds > 0
+
+
+def test_failed_claim_is_named_and_stops_the_chapter(tmp_path):
+    path = write_chapter(tmp_path / "a.md", ("figure", "pass"), FAILING, "1 / 0")
+    (failure,) = chapters.run_chapter(path).failures
+    assert (failure.cell, failure.name, failure.claim) == (2, "ClaimFailed", "paper2020.eq-1")
+    assert str(failure) == "code cell 2: ClaimFailed: paper2020.eq-1: too far"
+    assert "raise ClaimFailed" in failure.traceback
+
+
+def test_keep_going_reports_every_failure(tmp_path):
+    path = write_chapter(tmp_path / "a.md", FAILING, "1 / 0")
+    first, second = chapters.run_chapter(path, keep_going=True).failures
+    assert first.claim == "paper2020.eq-1"
+    assert (second.name, second.claim) == ("ZeroDivisionError", None)
+
+
+def test_prelude_runs_first_in_the_same_kernel_and_is_told_apart(tmp_path):
+    path = write_chapter(tmp_path / "a.md", "assert planted == 3")
+    assert not chapters.run_chapter(path, prelude="planted = 3").failures
+    (failure,) = chapters.run_chapter(path, prelude="1 / 0").failures
+    assert (failure.cell, failure.name) == (None, "ZeroDivisionError")
+
+
+def test_seed_folder_and_threads_reach_the_kernel(tmp_path):
+    code = "import os; assert (os.environ['SNNLIB_SEED'], os.environ['OMP_NUM_THREADS']) =="
+    path = write_chapter(tmp_path / "a.md", f"{code} ('17', '1'), os.getcwd()")
+    assert not chapters.run_chapter(path, seed=17).failures
+
+
+def test_chapter_that_hangs_is_a_failure(tmp_path):
+    path = write_chapter(tmp_path / "a.md", "import time; time.sleep(60)")
+    (failure,) = chapters.run_chapter(path, timeout=1).failures
+    assert failure.name == "CellTimeoutError"
+
+
+# --- fingerprints -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A book of two chapters whose executions are recorded as current."""
+    monkeypatch.setattr(chapters, "ROOT", tmp_path)
+    monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(chapters, "EXECUTED", tmp_path / "_build" / "executed")
+    monkeypatch.setattr(chapters, "RECORD", tmp_path / "_build" / "executed" / "prints.json")
+    monkeypatch.delenv("SNNLIB_SEED", raising=False)
+    for name in ("snnlib/a.py", "book/claims.yml", "requirements.txt", "results/a.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    for name in ("one", "two"):
+        chapters.executed_copy(write_chapter(tmp_path / "notebooks" / f"{name}.md")).parent.mkdir(
+            parents=True, exist_ok=True
+        )
+        (chapters.EXECUTED / f"{name}.ipynb").write_text("{}")
+    chapters.write_fingerprints(chapters.expected_fingerprints())
+    assert chapters.stale_chapters() == []
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["snnlib/a.py", "snnlib/new.py", "book/claims.yml", "requirements.txt", "results/a.json"],
+)
+def test_an_edit_of_what_all_share_makes_every_chapter_stale(book, name):
+    (book / name).write_text("edited")
+    assert [path.stem for path in chapters.stale_chapters()] == ["one", "two"]
+
+
+def test_an_edit_of_a_chapter_makes_it_stale(book):
+    with (book / "notebooks" / "two.md").open("a") as file:
+        file.write("x")
+    assert [path.stem for path in chapters.stale_chapters()] == ["two"]
+
+
+def test_another_seed_makes_every_chapter_stale(book, monkeypatch):
+    monkeypatch.setenv("SNNLIB_SEED", "5")
+    assert len(chapters.stale_chapters()) == 2
+
+
+def test_a_missing_copy_makes_a_chapter_stale(book):
+    (chapters.EXECUTED / "one.ipynb").unlink()
+    assert [path.stem for path in chapters.stale_chapters()] == ["one"]
+
+
+def test_what_does_not_matter_makes_nothing_stale(book):
+    (book / "snnlib" / "__pycache__").mkdir()
+    (book / "snnlib" / "__pycache__" / "a.pyc").write_text("x")
+    (book / "book" / "index.md").write_text("prose")
+    assert chapters.stale_chapters() == []
+
+
+# --- chapters as tests ------------------------------------------------------------------------
+
+
+def run_pytest(tmp_path, claims="", **notebooks):
+    """Plain pytest on a small project with this one's configuration."""
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    for name in ("results", "book"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "requirements.txt").write_text("")
+    (tmp_path / "book" / "claims.yml").write_text(
+        f"sources: {{book: this book}}\nclaims:\n{claims}"
+    )
+    for name, cells in notebooks.items():
+        write_chapter(tmp_path / "notebooks" / f"{name}.md", *cells)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in environment.items() if not k.startswith("PYTEST_")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "notebooks"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_failure_report_names_notebook_line_cell_and_traceback(tmp_path):
+    done = run_pytest(tmp_path, good=["x = 1"], bad=["y = 1", "def f():\n    1 / 0\nf()"])
+    assert done.returncode == 1, done.stdout + done.stderr
+    line = (tmp_path / "notebooks" / "bad.md").read_text().split("\n").index("def f():") + 1
+    assert f"notebooks/bad.md:{line}: code cell 2: ZeroDivisionError" in done.stdout
+    assert "1 / 0" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
+    assert "ledger not audited" in done.stdout
+    executed = tmp_path / "_build" / "executed"
+    assert {path.stem for path in executed.glob("*.ipynb")} == {"good", "bad"}
+    assert '"good"' in (executed / "fingerprints.json").read_text()
+    assert '"bad"' not in (executed / "fingerprints.json").read_text()
+
+
+def test_a_claim_without_evidence_fails_a_full_run(tmp_path):
+    claim = (
+        "  book.lonely: {source: book, locator: here, read: ours, statement: No one checks me.,"
+        " verdict: proved, chapter: good}\n"
+    )
+    done = run_pytest(tmp_path, claims=claim, good=["x = 1"])
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert "ledger: book.lonely: no evidence" in done.stdout
