@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
@@ -476,45 +477,61 @@ class _FusedLIF(torch.autograd.Function):
         ctx.save_for_forward(*output, *tensors, membrane0, spikes0)
 
     @staticmethod
-    def backward(ctx: Any, grad_membrane: Tensor | None, grad_spikes: Tensor | None) -> Any:
+    def backward(ctx: Any, grad_membrane: Any, grad_spikes: Any) -> Any:
         if grad_membrane is None and grad_spikes is None:
             return (None,) * 6
-        run = _Unrolled(ctx)
-        if grad_spikes is None:
-            total = grad_membrane
-        else:
-            total = run.slope * grad_spikes
-            total = total if grad_membrane is None else total + grad_membrane
-        assert total is not None
-        by_membrane, by_spikes = run.by_membrane(), run.by_spikes()
-        factor = run.between(by_membrane)
-        if by_spikes is not None:
-            factor = factor + run.slope[:-1] * run.between(by_spikes)
-        if torch.is_grad_enabled():  # this pass is differentiated itself: create_graph, torch.func
-            total = _reverse_recorded(total, factor)
-        else:
-            total = _reverse_in_place(total.clone() if grad_spikes is None else total, factor)
-
-        arrived = total if run.started else total[1:]  # at the steps that had one before them
+        run = _Saved(ctx)
         _, need_threshold, need_leak, need_membrane0, need_spikes0, _ = ctx.needs_input_grad
         grad_threshold = grad_leak = grad_membrane0 = grad_spikes0 = None
-        if need_threshold:
-            parts = []
-            shift = run.threshold_slope()
-            if grad_spikes is not None:
-                parts.append(shift * grad_spikes)
-            if by_spikes is not None:
-                parts.append(shift[:-1] * run.between(by_spikes) * total[1:])
-            by_threshold = run.by_threshold()
-            if by_threshold is not None:
-                parts.append(by_threshold * arrived)
-            grad_threshold = sum(part.sum_to_size(run.threshold.shape) for part in parts)
-        if need_leak:
-            grad_leak = (run.by_leak() * arrived).sum_to_size(run.leak.shape)
-        if need_membrane0:
-            grad_membrane0 = (run.first(by_membrane) * total[0]).sum_to_size(run.membrane0.shape)
-        if need_spikes0 and by_spikes is not None:
-            grad_spikes0 = (run.first(by_spikes) * total[0]).sum_to_size(run.spikes0.shape)
+
+        # Grad mode is on when this pass is itself differentiated (create_graph, torch.func): then
+        # all steps at once, out of place. Else in place, in blocks that fit the processor's cache.
+        recorded = torch.is_grad_enabled()
+        steps = run.membrane.shape[0]
+        size = steps if recorded else run.block()
+        total = None if recorded else _empty_like(grad_membrane, grad_spikes)
+        for high in range(steps, 0, -size):
+            low = max(high - size, 0)
+            here = run.steps(low, high)
+            if grad_spikes is None:
+                local = grad_membrane[low:high]
+            else:
+                local = here.slope * grad_spikes[low:high]
+                local = local if grad_membrane is None else local + grad_membrane[low:high]
+            factor = here.by_membrane
+            if here.by_spikes is not None:
+                factor = factor + here.slope * here.by_spikes
+            if total is None:
+                total = _reverse_recorded(local, factor)
+            else:
+                total[low:high] = local
+                _reverse_in_place(total, low, high, factor)
+            # Threshold and leak also act through the carry into the next step, if there is one.
+            after = total[low + 1 : high + 1]
+            before = run.steps(low, low + after.shape[0])
+            if need_threshold:
+                parts = []
+                if grad_spikes is not None:
+                    parts.append(here.by_crossing * grad_spikes[low:high])
+                if before.by_spikes is not None:
+                    parts.append(here.by_crossing[: after.shape[0]] * before.by_spikes * after)
+                if before.by_threshold is not None:
+                    parts.append(before.by_threshold * after)
+                grad_threshold = _add(grad_threshold, parts, run.threshold)
+            if need_leak:
+                grad_leak = _add(grad_leak, [before.by_leak * after], run.leak)
+
+        assert total is not None
+        if run.start is not None:
+            start, first = run.start, total[0]
+            if need_threshold and start.by_threshold is not None:
+                grad_threshold = _add(grad_threshold, [start.by_threshold * first], run.threshold)
+            if need_leak:
+                grad_leak = _add(grad_leak, [start.by_leak * first], run.leak)
+            if need_membrane0:
+                grad_membrane0 = _add(None, [start.by_membrane * first], start.u)
+            if need_spikes0 and start.by_spikes is not None:
+                grad_spikes0 = _add(None, [start.by_spikes * first], start.x)
         return total, grad_threshold, grad_leak, grad_membrane0, grad_spikes0, None
 
     @staticmethod
@@ -522,7 +539,7 @@ class _FusedLIF(torch.autograd.Function):
         # torch switches forward mode off in here, which would silently drop the tangents of an
         # outer forward-mode derivative. So switch it on, for values without their own tangents.
         with forward_ad._set_fwd_grad_enabled(True):
-            run = _Unrolled(ctx, lambda saved: forward_ad.unpack_dual(saved).primal)
+            run = _Saved(ctx, lambda tensor: forward_ad.unpack_dual(tensor).primal)
             return _push_forward(run, *tangents[:-1])
 
     @staticmethod
@@ -543,82 +560,123 @@ class _FusedLIF(torch.autograd.Function):
         return _FusedLIF.apply(current, *moved, settings), (1, 1)
 
 
-class _Unrolled:
-    """The partial derivatives of a trajectory, from what the fused function saved.
+class _Partials:
+    """Partial derivatives at potentials u and spikes x, of a whole stretch of time or one step.
 
-    "Before" is the index of the step that precedes another: it starts at the initial state, if
-    there is one.
+    A derivative has the shape of u where it depends on u or x, else of the leak and threshold.
+    None stands for one that is zero, or ignored because the reset is detached.
     """
 
-    def __init__(self, ctx: Any, view: Callable[[Tensor], Tensor] = lambda saved: saved) -> None:
-        saved: list[Any] = [None if kept is None else view(kept) for kept in ctx.saved_tensors]
-        membrane, spikes, threshold, leak, membrane0, spikes0 = saved
-        settings: _Settings = ctx.settings
-        self.membrane, self.membrane0, self.spikes0 = membrane, membrane0, spikes0
-        self.threshold = ctx.numbers[0] if threshold is None else threshold
-        self.leak = ctx.numbers[1] if leak is None else leak
-        self.started = membrane0 is not None
-        self.relative = settings.relative
-        self.rule, self.detached = RULES[settings.reset], settings.detach_reset
-        self._spikes = spikes
-        self._before: tuple[Any, ...] | None = None
-        if self.relative:
-            slope = settings.surrogate.derivative(membrane / self.threshold - 1)
-            self.slope = slope / self.threshold
-        else:
-            self.slope = settings.surrogate.derivative(membrane - self.threshold)
+    def __init__(self, u: Any, x: Any, threshold: Any, leak: Any, settings: _Settings) -> None:
+        self.u, self.x, self.threshold, self.settings = u, x, threshold, settings
+        self.rule = RULES[settings.reset]
+        # A detached reset holds the spike constant, in second derivatives too.
+        self.args = (u, x.detach() if settings.detach_reset else x, threshold, leak)
 
-    @property
-    def before(self) -> tuple[Any, ...]:
-        """The arguments of the reset's functions for each step before another."""
-        if self._before is None:
-            u, x = self.membrane[:-1], self._spikes[:-1]
-            if self.started:
-                u = torch.cat([self.membrane0.expand_as(self.membrane[0]).unsqueeze(0), u])
-                x = torch.cat([self.spikes0.expand_as(self.membrane[0]).unsqueeze(0), x])
-            # A detached reset holds the spike constant, in second derivatives too.
-            self._before = (u, x.detach() if self.detached else x, self.threshold, self.leak)
-        return self._before
+    @cached_property
+    def slope(self) -> Tensor:
+        """The surrogate derivative of the spike by its potential."""
+        if self.settings.relative:
+            return self.settings.surrogate.derivative(self.u / self.threshold - 1) / self.threshold
+        return self.settings.surrogate.derivative(self.u - self.threshold)
 
+    @cached_property
+    def by_crossing(self) -> Tensor:
+        """The derivative of the spike by the threshold that its potential is compared with."""
+        return -self.slope * self.u / self.threshold if self.settings.relative else -self.slope
+
+    @cached_property
     def by_membrane(self) -> Any:
-        """The derivative of the carry by the membrane before."""
-        return self.rule.by_membrane(*self.before)
+        """The derivative of the carry by u."""
+        return self.rule.by_membrane(*self.args)
 
+    @cached_property
     def by_spikes(self) -> Any:
-        """The derivative of the carry by the spikes before; None where none is wanted."""
-        if self.detached or self.rule.by_spikes is None:
+        """The derivative of the carry by x."""
+        if self.settings.detach_reset or self.rule.by_spikes is None:
             return None
-        return self.rule.by_spikes(*self.before)
+        return self.rule.by_spikes(*self.args)
 
+    @cached_property
     def by_threshold(self) -> Any:
         """The derivative of the carry by the threshold."""
-        return None if self.rule.by_threshold is None else self.rule.by_threshold(*self.before)
+        return None if self.rule.by_threshold is None else self.rule.by_threshold(*self.args)
 
+    @cached_property
     def by_leak(self) -> Any:
         """The derivative of the carry by the leak."""
-        return self.rule.by_leak(*self.before)
+        return self.rule.by_leak(*self.args)
 
-    def threshold_slope(self) -> Any:
-        """The derivative of the spikes by the threshold at a fixed membrane."""
-        return -self.slope * self.membrane / self.threshold if self.relative else -self.slope
 
-    def at(self, value: Any, k: int) -> Any:
-        """Entry k of a value that may be constant in time."""
-        timed = isinstance(value, Tensor) and value.dim() == self.membrane.dim()
-        return value[k] if timed else value
+class _Saved:
+    """What the fused function saved of a trajectory."""
 
-    def first(self, value: Any) -> Any:
-        """A value's entry at the initial state."""
-        return self.at(value, 0)
+    def __init__(self, ctx: Any, view: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+        saved: list[Any] = [None if kept is None else view(kept) for kept in ctx.saved_tensors]
+        self.membrane, self.spikes, threshold, leak, membrane0, spikes0 = saved
+        self.settings: _Settings = ctx.settings
+        self.threshold = ctx.numbers[0] if threshold is None else threshold
+        self.leak = ctx.numbers[1] if leak is None else leak
+        self.start = None if membrane0 is None else self._partials(membrane0, spikes0)
 
-    def between(self, value: Any) -> Any:
-        """A value's entries between two steps of the trajectory, without the initial state."""
-        timed = isinstance(value, Tensor) and value.dim() == self.membrane.dim()
-        return value[1:] if timed and self.started else value
+    def _partials(self, u: Tensor, x: Tensor) -> _Partials:
+        return _Partials(u, x, self.threshold, self.leak, self.settings)
+
+    def steps(self, low: int, high: int) -> _Partials:
+        """The partial derivatives at the steps low to high."""
+        return self._partials(self.membrane[low:high], self.spikes[low:high])
+
+    def block(self) -> int:
+        """Steps whose temporaries fit a core's cache; on an accelerator all, to launch less."""
+        steps = self.membrane.shape[0]
+        if self.membrane.device.type != "cpu":
+            return steps
+        return max(1, min(steps, _BLOCK * steps // max(1, self.membrane.numel())))
+
+
+_BLOCK = 2**17  # numbers
+
+
+def _at(value: Any, t: int, like: Tensor) -> Any:
+    """Step t of a derivative; thresholds and leaks have fewer dimensions than a trajectory."""
+    return value[t] if isinstance(value, Tensor) and value.dim() == like.dim() else value
+
+
+def _add(total: Tensor | None, parts: list[Tensor], target: Tensor) -> Tensor | None:
+    """Add parts, each summed to the shape of the target."""
+    for part in parts:
+        part = part.sum_to_size(target.shape)
+        total = part if total is None else total + part
+    return total
+
+
+def _empty_like(first: Any, second: Any) -> Tensor:
+    """A buffer that takes the values of both, of which vmap may map either; one may be None."""
+    if first is None or second is None:
+        return torch.empty_like(second if first is None else first)
+    return first + second
+
+
+def _reverse_in_place(total: Tensor, low: int, high: int, factor: Any) -> None:
+    """Run λ[t] += factor[t] λ[t+1] backward in time over the steps low to high, in place."""
+    for t in range(min(high, total.shape[0] - 1) - 1, low - 1, -1):
+        step = _at(factor, t - low, total)
+        if isinstance(step, Tensor):
+            total[t].addcmul_(step, total[t + 1])
+        else:
+            total[t].add_(total[t + 1], alpha=step)
+
+
+def _reverse_recorded(local: Any, factor: Any) -> Tensor:
+    """Run the same recursion over all steps, with operations that autograd can record."""
+    steps = [local[-1]]
+    for t in range(local.shape[0] - 2, -1, -1):
+        steps.append(local[t] + _at(factor, t, local) * steps[-1])
+    return torch.stack(steps[::-1])
 
 
 def _push_forward(
-    run: _Unrolled,
+    run: _Saved,
     d_current: Tensor | None,
     d_threshold: Tensor | None,
     d_leak: Tensor | None,
@@ -626,53 +684,29 @@ def _push_forward(
     d_spikes: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Tangents of membrane and spikes, forward in time."""
-    by_membrane, by_spikes = run.by_membrane(), run.by_spikes()
-    extra: list[Tensor] = []
-    if d_threshold is not None and (by_threshold := run.by_threshold()) is not None:
-        extra.append(by_threshold * d_threshold)
-    if d_leak is not None:
-        extra.append(run.by_leak() * d_leak)
-    shift = None if d_threshold is None else run.threshold_slope() * d_threshold
-    rest = torch.zeros_like(run.membrane[0])
+    like = run.membrane
+    every = run.steps(0, like.shape[0])
     steps: list[tuple[Tensor, Tensor]] = []
-    for t in range(run.membrane.shape[0]):
-        u = rest if d_current is None else d_current[t]
-        k = t - 1 + run.started  # index of the step before
-        if k >= 0:
-            if d_membrane is not None:
-                u = u + run.at(by_membrane, k) * d_membrane
-            if d_spikes is not None and by_spikes is not None:
-                u = u + run.at(by_spikes, k) * d_spikes
-            for term in extra:
-                u = u + run.at(term, k)
-        x = run.slope[t] * u
-        if shift is not None:
-            x = x + shift[t]
+    for t in range(like.shape[0]):
+        u = torch.zeros_like(like[t]) if d_current is None else d_current[t]
+        before, k = (run.start, -1) if t == 0 else (every, t - 1)
+        if before is not None:
+            pairs = (
+                (before.by_membrane, d_membrane),
+                (before.by_spikes, d_spikes),
+                (before.by_threshold, d_threshold),
+                (before.by_leak, d_leak),
+            )
+            for partial, tangent in pairs:
+                if partial is not None and tangent is not None:
+                    u = u + _at(partial, k, like) * tangent
+        x = every.slope[t] * u
+        if d_threshold is not None:
+            x = x + every.by_crossing[t] * d_threshold
         steps.append((u, x))
         d_membrane, d_spikes = u, x
     membranes, spikes = zip(*steps, strict=True)
     return torch.stack(membranes), torch.stack(spikes)
-
-
-def _reverse_in_place(total: Tensor, factor: float | Tensor) -> Tensor:
-    """Run λ[t] += factor[t] λ[t+1] backward in time, in place."""
-    timed = isinstance(factor, Tensor) and factor.dim() == total.dim()
-    for t in range(total.shape[0] - 2, -1, -1):
-        if isinstance(factor, Tensor):
-            total[t].addcmul_(factor[t] if timed else factor, total[t + 1])
-        else:
-            total[t].add_(total[t + 1], alpha=factor)
-    return total
-
-
-def _reverse_recorded(total: Tensor, factor: float | Tensor) -> Tensor:
-    """Run the same recursion with operations that autograd can record."""
-    timed = isinstance(factor, Tensor) and factor.dim() == total.dim()
-    steps = [total[-1]]
-    for t in range(total.shape[0] - 2, -1, -1):
-        step = factor[t] if isinstance(factor, Tensor) and timed else factor
-        steps.append(total[t] + step * steps[-1])
-    return torch.stack(steps[::-1])
 
 
 # --- Checks ---------------------------------------------------------------------------------------

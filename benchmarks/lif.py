@@ -1,0 +1,161 @@
+"""Time one layer of LIF neurons after a linear map, against other ways to compute the same.
+
+    python benchmarks/lif.py [--steps 20] [--batch 128] [--width 600] [--repeats 60] [--threads 1]
+
+All variants run interleaved in one process, in an order that is shuffled each round; a ratio is
+the median over rounds of (time of the variant / time of snnlib in the same round), so that a slow
+phase of the machine hits both. "product only" is the linear map without any neuron: the bound.
+The first-order backward pass includes the gradient of the weights and of the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from snnlib.neurons import LIF
+from snnlib.surrogate import Surrogate
+
+LEAK, THRESHOLD = 0.5, 1.0
+
+
+class Spike(torch.autograd.Function):
+    """A step with a surrogate derivative, for the plain loop."""
+
+    @staticmethod
+    def forward(ctx, v, surrogate):
+        ctx.save_for_backward(v)
+        ctx.surrogate = surrogate
+        return (v > 0).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.surrogate.derivative(*ctx.saved_tensors), None
+
+
+def plain_loop(surrogate: Surrogate) -> Callable[[Tensor], Tensor]:
+    """The neuron as a Python loop that autograd records step by step."""
+
+    def run(current: Tensor) -> Tensor:
+        u, x, spikes = torch.zeros_like(current[0]), torch.zeros_like(current[0]), []
+        for i in current:
+            u = LEAK * u - THRESHOLD * x.detach() + i
+            x = Spike.apply(u - THRESHOLD, surrogate)
+            spikes.append(x)
+        return torch.stack(spikes)
+
+    return run
+
+
+def spikingjelly_node() -> Callable[[Tensor], Tensor]:
+    """SpikingJelly's multi-step node, soft reset (which leaks what it subtracts)."""
+    from spikingjelly.activation_based import functional, neuron, surrogate
+
+    node = neuron.LIFNode(
+        tau=1 / (1 - LEAK),
+        decay_input=False,
+        v_threshold=THRESHOLD,
+        v_reset=None,
+        surrogate_function=surrogate.ATan(),
+        detach_reset=True,
+        step_mode="m",
+    )
+
+    def run(current: Tensor) -> Tensor:
+        functional.reset_net(node)
+        return node(current)
+
+    return run
+
+
+def snntorch_node() -> Callable[[Tensor], Tensor]:
+    """The step module of snnTorch in a loop, as its tutorials use it."""
+    import snntorch
+
+    node = snntorch.Leaky(beta=LEAK, threshold=THRESHOLD)
+
+    def run(current: Tensor) -> Tensor:
+        mem, spikes = node.reset_mem(), []
+        for i in current:
+            spike, mem = node(i, mem)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+    return run
+
+
+def main() -> None:
+    """Time all variants and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--width", type=int, default=600)
+    parser.add_argument("--repeats", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    surrogate = Surrogate("arctan")
+    neurons: dict[str, Callable[[Tensor], Tensor]] = {
+        "snnlib": LIF(leak=LEAK, threshold=THRESHOLD, surrogate=surrogate),
+        "product only": nn.Identity(),
+        "snnlib, attached reset": LIF(leak=LEAK, threshold=THRESHOLD, detach_reset=False),
+        "snnlib, reset to zero": LIF(leak=LEAK, threshold=THRESHOLD, reset="zero"),
+        "snnlib, learned": LIF(
+            leak=LEAK, threshold=THRESHOLD, learn_leak=True, learn_threshold=True
+        ).to(options.device),
+        "plain loop": plain_loop(surrogate),
+    }
+    for name, make in (("spikingjelly", spikingjelly_node), ("snntorch", snntorch_node)):
+        if importlib.util.find_spec(name) is not None:
+            neurons[name] = make()
+
+    torch.manual_seed(0)
+    shape = (options.steps, options.batch, options.width)
+    inputs = (torch.rand(shape) < 0.2).float().to(options.device)
+    linear = nn.Linear(options.width, options.width, bias=False).to(options.device)
+    nn.init.normal_(linear.weight, std=(5 / options.width) ** 0.5)
+    cotangent = torch.randn(shape).to(options.device)
+    inputs.requires_grad_()
+
+    def run(neuron: Callable[[Tensor], Tensor], backward: bool) -> float:
+        linear.weight.grad = inputs.grad = None
+        if options.device != "cpu":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        if backward:
+            neuron(linear(inputs)).backward(cotangent)
+        else:
+            with torch.no_grad():
+                neuron(linear(inputs))
+        if options.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    print(f"torch {torch.__version__}, {options.device}, {options.threads} thread(s), {shape=}")
+    for backward in (False, True):
+        times: dict[str, list[float]] = {name: [] for name in neurons}
+        order = list(neurons)
+        for number in range(options.repeats + 3):
+            random.shuffle(order)
+            for name in order:
+                seconds = run(neurons[name], backward)
+                if number >= 3:
+                    times[name].append(seconds)
+        print("forward and backward" if backward else "forward")
+        for name, seconds in times.items():
+            pairs = zip(seconds, times["snnlib"], strict=True)
+            ratio = statistics.median(a / b for a, b in pairs)
+            print(f"  {name:24s} {1e3 * statistics.median(seconds):8.2f} ms   x{ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
