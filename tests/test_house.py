@@ -170,7 +170,8 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 import yaml
 root, out = Path(sys.argv[1]), sys.argv[2]
 config = root / "_config.yml"
-settings, _ = get_final_config(user_yaml=config, sourcedir=root)
+cli = {"latex_individualpages": False}
+settings, _ = get_final_config(user_yaml=config, cli_config=cli, sourcedir=root)
 with patch_docutils(out), docutils_namespace():
     app = Sphinx(root, None, out, out, "html", settings, status=None)
 ours = yaml.safe_load(config.read_text())["sphinx"]["config"]
