@@ -10,6 +10,7 @@ import random
 from typing import NamedTuple
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 __all__ = ["Decision", "decide", "is_zero"]
 
@@ -45,6 +46,8 @@ def _probes(expression: sp.Expr, count: int = 4) -> list[dict[sp.Symbol, sp.Rati
 
 def _at(expression: sp.Expr, point: dict[sp.Symbol, sp.Rational]) -> sp.Expr | None:
     """Value at a point, or None where it is no finite number."""
+    if expression.has(AppliedUndef):  # quadrature would search for a number that is not there
+        return None
     try:
         value = expression.subs(point).doit().evalf(_DIGITS)
     except (TypeError, ValueError, ZeroDivisionError, NotImplementedError):
