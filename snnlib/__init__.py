@@ -30,6 +30,7 @@ __all__ = [
     "neurons",
     "probe",
     "surrogate",
+    "tables",
     "training",
 ]
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         neurons,
         probe,
         surrogate,
+        tables,
         training,
     )
 

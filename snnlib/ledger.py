@@ -279,9 +279,9 @@ def _tidy(expression: Any) -> Any:
         return expression
     args = [_tidy(a) for a in expression.args]
     if not isinstance(expression, sympy.Mul):
-        if isinstance(expression, sympy.Integral | sympy.Sum | sympy.core.containers.Tuple):
-            return expression.func(*args)
-        return expression.func(*args, evaluate=False)
+        if isinstance(expression, sympy.Add | sympy.Pow | sympy.core.relational.Relational):
+            return expression.func(*args, evaluate=False)
+        return expression.func(*args)
     factors = [f for a in args for f in (a.args if isinstance(a, sympy.Mul) else (a,))]
     number = sympy.Mul(*(f.doit() for f in factors if f.doit().is_Rational))
     rest = [f for f in factors if not f.doit().is_Rational]
@@ -856,7 +856,12 @@ def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected
 
 def _at_point(statement: Any, point: Mapping[Any, Any]) -> Any:
     """Value of a statement at a point; a sum is written out before its terms get values."""
-    return statement.subs(point).doit().subs(point).doit()
+    sympy = require("sympy", "book")
+    if isinstance(statement, sympy.core.relational.Relational):
+        return statement.func(*(_at_point(side, point) for side in statement.args))
+    # sizes first: a sum over a symbolic range cannot be compared with a number
+    sizes = {k: v for k, v in point.items() if k.is_Symbol}
+    return statement.subs(sizes).doit().subs(point).doit()
 
 
 # ------------------------------------------------------------------- evidence and its display
