@@ -1,0 +1,304 @@
+r"""The feed-forward networks of Micheli et al., section V: currents in, spikes out.
+
+Tensors over time are time-major, [T, batch, features...]. Without feedback between layers all T
+steps of a layer are one matrix product over T·batch rows, then one fused neuron call over time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnlib.init import initialize_
+from snnlib.neurons import LIF
+from snnlib.surrogate import Surrogate
+
+__all__ = ["FeedForward", "constant", "convnet", "mlp"]
+
+PerLayer = float | Tensor | Sequence[float | Tensor]
+
+
+def constant(x: Tensor, steps: int) -> Tensor:
+    r"""Repeat a static input over time without a copy: i[t] = x for t = 0, ..., T-1.
+
+    Args:
+        x: Input [batch, features...].
+        steps: Number of time steps T >= 1.
+
+    Returns:
+        A view [T, batch, features...] of x (read-only: all steps share their memory).
+
+    Raises:
+        ValueError: If `steps` is not a positive integer.
+
+    Source: Micheli et al. 2024, section IV-B: the input is fed at every time step.
+
+    Example:
+        >>> x = torch.eye(2)
+        >>> current = constant(x, 3)
+        >>> current.shape, current.data_ptr() == x.data_ptr()
+        (torch.Size([3, 2, 2]), True)
+        >>> current.sum().item() == 3 * x.sum().item()
+        True
+    """
+    _check_integer("steps", steps)
+    return x.expand(steps, *x.shape)
+
+
+class FeedForward(nn.Sequential):
+    """Layers in a row over time: [T, batch, features...] in, [T, batch, ...] out.
+
+    Linear and convolution layers see all time steps as rows of one batch. A current that repeats
+    the same values at every step (`constant`) passes its first such layer once.
+
+    Example:
+        Two steps through a layer of weights are the same as each step alone.
+
+        >>> network = FeedForward(OrderedDict(linear=nn.Linear(3, 2)))
+        >>> x = torch.arange(12.0).reshape(2, 2, 3)
+        >>> torch.equal(network(x)[1], network(x[1:])[0])
+        True
+    """
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Output of the last layer.
+
+        Raises:
+            ValueError: If the current has fewer than the three dimensions [T, batch, features].
+        """
+        if current.dim() < 3:
+            raise ValueError(
+                "current must be [T, batch, features...] with at least three dimensions, "
+                f"got {tuple(current.shape)}"
+            )
+        # In one function: torch.compile would trace a helper once for layers of all shapes.
+        for layer in self:
+            steps = current.shape[0]
+            if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+                current = layer(current)
+            elif steps > 1 and current.stride(0) == 0:  # the same at every step
+                current = layer(current[0])
+                current = current.expand(steps, *current.shape)
+            else:
+                batch = current.shape[1]
+                current = layer(current.flatten(0, 1)).unflatten(0, (steps, batch))
+        return current
+
+
+def mlp(
+    sizes: Sequence[int],
+    *,
+    threshold: PerLayer = 1.0,
+    leak: PerLayer = 0.5,
+    reset: Any = "subtract",
+    surrogate: Surrogate | None = None,
+    detach_reset: bool = True,
+    encode: bool = True,
+    bias: bool = False,
+    init: str | None = "micheli2024",
+    generator: torch.Generator | None = None,
+    **neuron: Any,
+) -> FeedForward:
+    r"""Fully connected spiking network: linear layers, each followed by LIF neurons.
+
+    With `encode=True` the input is the current of a first layer of LIF neurons, whose spikes go on
+    to the first weights; else it goes to the first weights as it is. The last layer spikes too;
+    counting its spikes over time gives the logits.
+
+    Layers are named `lif0` (encoding), `linear1`, `lif1`, `linear2`, `lif2`, ...
+
+    Args:
+        sizes: Number of inputs, of neurons of each hidden layer, and of classes; at least two.
+        threshold: θ >= 0 of all layers, or a list with one per spiking layer.
+        leak: β in [0, 1] of all layers, or such a list.
+        reset: What a spike does to the potential, see `snnlib.neurons.lif`.
+        surrogate: Derivative of the spike; arctan if None.
+        detach_reset: Whether gradients ignore that the reset depends on the spike.
+        encode: Whether a layer of neurons turns the input into spikes.
+        bias: Whether linear layers have a bias (zero at the start).
+        init: Name of a method in `snnlib.init.METHODS`, or None for torch's default.
+        generator: Random numbers for the weights; None is torch's global generator.
+        **neuron: Further settings of `snnlib.neurons.LIF`, for all layers.
+
+    Returns:
+        A network: currents [T, batch, features...] (flattened to sizes[0]) to spikes
+        [T, batch, sizes[-1]].
+
+    Raises:
+        ValueError: If there are fewer than two sizes, one is not a positive integer, a list has
+            the wrong length, or a setting of the neurons or the initialization is refused.
+
+    Source: Micheli et al. 2024, section V (ten layers of 600 neurons, θ = 1, β = 0.5).
+
+    Example:
+        >>> network = mlp([64, 600, 10], generator=torch.Generator().manual_seed(0))
+        >>> [name for name, _ in network.named_children()]
+        ['flatten', 'lif0', 'linear1', 'lif1', 'linear2', 'lif2']
+        >>> sum(p.numel() for p in network.parameters()) == 64 * 600 + 600 * 10
+        True
+        >>> network(torch.zeros(3, 5, 64)).shape
+        torch.Size([3, 5, 10])
+    """
+    sizes = list(sizes)
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must name at least two layers, input and output, got {sizes!r}")
+    for size in sizes:
+        _check_integer("sizes", size)
+    count = len(sizes) - 1 + encode
+    neurons = iter(_neurons(count, threshold, leak, reset, surrogate, detach_reset, neuron))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten(2))
+    if encode:
+        layers["lif0"] = next(neurons)
+    for index, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
+        layers[f"linear{index}"] = nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias)
+        layers[f"lif{index}"] = next(neurons)
+    return _initialized(FeedForward(layers), init, generator)
+
+
+def convnet(
+    shape: Sequence[int],
+    classes: int,
+    *,
+    channels: Sequence[int] = (64,) * 6,
+    kernel: int = 3,
+    threshold: PerLayer = 1.0,
+    leak: PerLayer = 0.5,
+    reset: Any = "subtract",
+    surrogate: Surrogate | None = None,
+    detach_reset: bool = True,
+    bias: bool = False,
+    init: str | None = "micheli2024",
+    generator: torch.Generator | None = None,
+    **neuron: Any,
+) -> FeedForward:
+    r"""Convolutional spiking network: convolutions that keep the image's size, LIF after each.
+
+    The image is the input of the first convolution as it is; a last linear layer with LIF neurons
+    spikes for the classes. Near the border a convolution sees padded zeros, so the variance there
+    is smaller than the fan-in k·k·c says.
+
+    Layers are named `conv1`, `lif1`, ..., `flatten`, `linear7`, `lif7` (for six convolutions).
+
+    Args:
+        shape: (channels, height, width) of the input.
+        classes: Number of classes.
+        channels: Channels of each convolution.
+        kernel: Side k of the kernel, odd; padding is k // 2.
+        threshold: θ >= 0 of all layers, or a list with one per spiking layer.
+        leak: β in [0, 1] of all layers, or such a list.
+        reset: What a spike does to the potential, see `snnlib.neurons.lif`.
+        surrogate: Derivative of the spike; arctan if None.
+        detach_reset: Whether gradients ignore that the reset depends on the spike.
+        bias: Whether layers of weights have a bias (zero at the start).
+        init: Name of a method in `snnlib.init.METHODS`, or None for torch's default.
+        generator: Random numbers for the weights; None is torch's global generator.
+        **neuron: Further settings of `snnlib.neurons.LIF`, for all layers.
+
+    Returns:
+        A network: currents [T, batch, channels, height, width] to spikes [T, batch, classes].
+
+    Raises:
+        ValueError: If a size is not a positive integer, the kernel is even, a list has the wrong
+            length, or a setting of the neurons or the initialization is refused.
+
+    Source: Micheli et al. 2024, section V (six layers of 64 channels, 3 by 3 kernels, padding 1).
+
+    Example:
+        >>> network = convnet((1, 8, 8), 10, generator=torch.Generator().manual_seed(0))
+        >>> weights = 9 * 64 + 5 * 9 * 64 * 64 + 64 * 8 * 8 * 10
+        >>> sum(p.numel() for p in network.parameters()) == weights
+        True
+        >>> network(torch.zeros(2, 3, 1, 8, 8)).shape
+        torch.Size([2, 3, 10])
+    """
+    shape, channels = list(shape), list(channels)
+    if len(shape) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)!r}")
+    if not channels:
+        raise ValueError("channels must name at least one convolution, got ()")
+    for name, values in (("shape", shape), ("channels", channels), ("classes", [classes])):
+        for value in values:
+            _check_integer(name, value)
+    _check_integer("kernel", kernel)
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel must be odd (padding kernel // 2 keeps the size), got {kernel}")
+    count = len(channels) + 1
+    neurons = iter(_neurons(count, threshold, leak, reset, surrogate, detach_reset, neuron))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for index, (fan_in, fan_out) in enumerate(pairwise([shape[0], *channels]), start=1):
+        layers[f"conv{index}"] = nn.utils.skip_init(
+            nn.Conv2d, fan_in, fan_out, kernel, padding=kernel // 2, bias=bias
+        )
+        layers[f"lif{index}"] = next(neurons)
+    layers["flatten"] = nn.Flatten(2)
+    layers[f"linear{count}"] = nn.utils.skip_init(
+        nn.Linear, channels[-1] * shape[1] * shape[2], classes, bias=bias
+    )
+    layers[f"lif{count}"] = next(neurons)
+    return _initialized(FeedForward(layers), init, generator)
+
+
+def _check_integer(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _neurons(
+    count: int,
+    threshold: PerLayer,
+    leak: PerLayer,
+    reset: Any,
+    surrogate: Surrogate | None,
+    detach_reset: bool,
+    neuron: dict[str, Any],
+) -> list[LIF]:
+    thresholds, leaks = (
+        _per_layer(name, value, count) for name, value in (("threshold", threshold), ("leak", leak))
+    )
+    return [
+        LIF(
+            threshold=theta,
+            leak=beta,
+            reset=reset,
+            surrogate=surrogate,
+            detach_reset=detach_reset,
+            **neuron,
+        )
+        for theta, beta in zip(thresholds, leaks, strict=True)
+    ]
+
+
+def _per_layer(name: str, value: PerLayer, count: int) -> list[float | Tensor]:
+    """One value per spiking layer; a list gives one each, anything else holds for all."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * count  # type: ignore[list-item]
+    if len(value) != count:
+        raise ValueError(
+            f"{name} must be one value or a list of {count}, one per spiking layer, "
+            f"got {len(value)} values"
+        )
+    return list(value)
+
+
+def _initialized(
+    network: FeedForward, init: str | None, generator: torch.Generator | None
+) -> FeedForward:
+    """Fill the weights, which are allocated but not yet drawn."""
+    layers = [layer for layer in network if isinstance(layer, (nn.Linear, nn.Conv2d))]
+    if init is not None:
+        initialize_(network, init, generator=generator)
+    elif generator is None:
+        for layer in layers:
+            layer.reset_parameters()
+    else:  # torch's default has no generator argument
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for layer in layers:
+                layer.reset_parameters()
+    return network
