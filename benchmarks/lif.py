@@ -31,12 +31,14 @@ class Spike(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, v, surrogate):
+        """Spike where v > 0."""
         ctx.save_for_backward(v)
         ctx.surrogate = surrogate
         return (v > 0).to(v.dtype)
 
     @staticmethod
     def backward(ctx, grad):
+        """Replace the derivative by the surrogate's."""
         return grad * ctx.surrogate.derivative(*ctx.saved_tensors), None
 
 

@@ -423,6 +423,11 @@ def _run(
         current = current.float()  # as autocast does for sums: a leaky sum needs the low bits
     threshold = _fitted("threshold", threshold, current)
     leak = _fitted("leak", leak, current)
+    if isinstance(initial, tuple) and len(initial) != 2:
+        raise ValueError(
+            "initial must be a membrane or a (membrane, spikes) pair, "
+            f"got a tuple of length {len(initial)}"
+        )
     membrane, spikes = initial if isinstance(initial, tuple) else (initial, None)
     if membrane is not None:
         membrane = _fitted("initial membrane", _floating("initial membrane", membrane), current)
