@@ -9,7 +9,7 @@
 #
 # PYTHON=python3.12        the interpreter that makes the environment (3.11 or newer)
 # PIP_OPTIONS="..."        passed to every pip install
-# ARGS="..."               passed to pytest (make test) or to the seeds runner (make seeds)
+# ARGS="..."               passed to pytest (test), to the seeds runner (seeds) or to JupyterLab (lab)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,7 +35,7 @@ serve: book
 	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 lab: $(VENV)/lab
-	$(BIN)/jupyter-lab --notebook-dir=notebooks
+	$(BIN)/jupyter-lab --notebook-dir=notebooks $(ARGS)
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)
