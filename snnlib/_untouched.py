@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -17,11 +17,13 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     (batch statistics, dropout) without moving running means or the random stream.
 
     Args:
-        network: The module that will be run; a compiled one is run uncompiled.
+        network: The module that will be run; what is compiled runs uncompiled.
 
     Yields:
         The network, or the module below `torch.compile`'s wrapper.
     """
+    compiled = any("_orig_mod" in module._modules for module in network.modules())
+    eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     network = getattr(network, "_orig_mod", network)
     modes = [(module, module.training) for module in network.modules()]
     buffers = [
@@ -32,7 +34,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     ]
     devices = {tensor.device for tensor in (*network.parameters(), *network.buffers())}
     cuda = [device for device in devices if device.type == "cuda"]
-    with torch.random.fork_rng(devices=cuda):
+    with torch.random.fork_rng(devices=cuda), eager:
         try:
             yield network
         finally:

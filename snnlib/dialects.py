@@ -64,6 +64,8 @@ def read(module: nn.Module) -> Spiking | None:
 
 def is_spiking(module: nn.Module) -> bool:
     """Whether the module has a threshold, a leak, a reset and a method `trace`."""
+    if "_orig_mod" in module._modules:  # torch.compile's wrapper passes all attributes on
+        return False
     return callable(getattr(module, "trace", None)) and all(
         hasattr(module, name) for name in ("threshold", "leak", "reset")
     )
