@@ -1,7 +1,7 @@
 """The LIF neuron against a plain loop, by its laws, against other libraries, with bad input."""
 
 import copy
-import importlib.util
+import importlib
 import itertools
 import pickle
 
@@ -722,6 +722,224 @@ def test_cuda_equals_cpu(reset, detach, started):
         results.append([value.cpu() for value in (*trace, *gradients)])
     assert torch.equal(results[0][1], results[1][1])
     assert_same(*results)
+
+
+# --- Other libraries ------------------------------------------------------------------------------
+#
+# This is the conversion table of the chapter on the LIF neuron, row by row. A foreign neuron is a
+# function current -> (membrane before the reset, spikes); beside it stand our settings. LEAK
+# is a dyadic number, because snnTorch and Norse keep parameters in float32.
+
+LEAK, THRESHOLD = 0.875, 0.75
+
+
+def snntorch_leaky(mechanism, **settings):
+    def run(current):
+        snn = pytest.importorskip("snntorch")
+        node = snn.Leaky(beta=LEAK, threshold=THRESHOLD, reset_mechanism=mechanism, **settings)
+        node, membrane, steps = node.double(), torch.zeros_like(current[0]), []
+        for i in current:
+            spikes, membrane = node(i, membrane)
+            steps.append((membrane, spikes.double()))
+        return tuple(torch.stack(series) for series in zip(*steps, strict=True))
+
+    return run
+
+
+def spikingjelly_lif(v_reset, detach_reset, decay_input=False):
+    def run(current):
+        pytest.importorskip("spikingjelly")
+        from spikingjelly.activation_based import neuron, surrogate
+
+        node = neuron.LIFNode(
+            tau=1 / (1 - LEAK),
+            decay_input=decay_input,
+            v_threshold=THRESHOLD,
+            v_reset=v_reset,
+            surrogate_function=surrogate.ATan(),
+            detach_reset=detach_reset,
+            step_mode="m",
+            store_v_seq=True,
+        )
+        spikes = node(current)
+        return before_reset(node.v_seq, spikes, v_reset is None, current, decay_input), spikes
+
+    return run
+
+
+def spikingjelly_parametric(current):
+    pytest.importorskip("spikingjelly")
+    from spikingjelly.activation_based import neuron, surrogate
+
+    node = neuron.ParametricLIFNode(
+        init_tau=1 / (1 - LEAK),
+        decay_input=False,
+        v_threshold=THRESHOLD,
+        v_reset=None,
+        surrogate_function=surrogate.ATan(),
+        step_mode="m",
+        store_v_seq=True,
+    ).double()
+    node.w.data = torch.tensor(1 - LEAK, dtype=torch.float64).logit()  # it was made in float32
+    spikes = node(current)
+    return before_reset(node.v_seq, spikes, True, current), spikes
+
+
+def norse_box(soft):
+    def run(current):
+        pytest.importorskip("norse")
+        from norse.torch.functional import lif_box, reset
+
+        p = lif_box.LIFBoxParameters(
+            tau_mem_inv=torch.tensor(1 - LEAK, dtype=torch.float64),
+            v_th=torch.tensor(THRESHOLD, dtype=torch.float64),
+            reset_method=reset.reset_subtract if soft else reset.reset_value,
+        )
+        state, steps = lif_box.LIFBoxFeedForwardState(v=torch.zeros_like(current[0])), []
+        for i in current:
+            spikes, state = lif_box.lif_box_feed_forward_step(i, state, p, dt=1.0)
+            steps.append((state.v, spikes))
+        after, spikes = (torch.stack(series) for series in zip(*steps, strict=True))
+        return before_reset(after, spikes, soft, current, scaled=True), spikes
+
+    return run
+
+
+def norse_lif(synapse):
+    """Norse's default neuron, which filters its input first; `synapse` is dt / tau_syn."""
+
+    def run(current):
+        pytest.importorskip("norse")
+        from norse.torch.functional import lif as norse
+
+        p = norse.LIFParameters(
+            tau_syn_inv=torch.tensor(synapse, dtype=torch.float64),
+            tau_mem_inv=torch.tensor(1 - LEAK, dtype=torch.float64),
+            v_th=torch.tensor(THRESHOLD, dtype=torch.float64),
+        )
+        rest = torch.zeros_like(current[0])
+        state, steps = norse.LIFFeedForwardState(v=rest, i=rest), []
+        for i in current:
+            spikes, state = norse.lif_feed_forward_step(i, state, p, dt=1.0)
+            steps.append((state.v, spikes))
+        after, spikes = (torch.stack(series) for series in zip(*steps, strict=True))
+        filtered = lif(current, leak=1 - synapse, threshold=0.0, reset="none").membrane
+        return before_reset(after, spikes, False, filtered, scaled=True), spikes
+
+    return run
+
+
+def before_reset(after, spikes, soft, current, scaled=False):
+    """The potential that was compared, from what is left after a reset to zero or by θ."""
+    if soft:
+        return after + THRESHOLD * spikes
+    before = torch.cat([torch.zeros_like(after[:1]), after[:-1]])
+    return LEAK * before + (1 - LEAK if scaled else 1.0) * current
+
+
+FAST = Surrogate("fast_sigmoid", 1.0, 0.5)  # Norse's "super"; the ATan of the others is our default
+ATTACHED = {"detach_reset": False}
+DIALECTS = [
+    pytest.param(snntorch_leaky("subtract"), {"reset": "subtract"}, 1.0, id="snntorch-subtract"),
+    pytest.param(snntorch_leaky("zero"), {"reset": "zero"}, 1.0, id="snntorch-zero"),
+    pytest.param(snntorch_leaky("none"), {"reset": "none"}, 1.0, id="snntorch-none"),
+    pytest.param(
+        spikingjelly_lif(None, False),
+        {"reset": "subtract_leak", **ATTACHED},
+        1.0,
+        id="spikingjelly-soft",
+    ),
+    pytest.param(
+        spikingjelly_lif(None, True), {"reset": "subtract_leak"}, 1.0, id="spikingjelly-soft-detach"
+    ),
+    pytest.param(
+        spikingjelly_lif(0.0, False), {"reset": "zero", **ATTACHED}, 1.0, id="spikingjelly-hard"
+    ),
+    pytest.param(
+        spikingjelly_lif(0.0, True), {"reset": "zero"}, 1.0, id="spikingjelly-hard-detach"
+    ),
+    pytest.param(
+        spikingjelly_lif(0.0, False, decay_input=True),
+        {"reset": "zero", **ATTACHED},
+        1 - LEAK,
+        id="spikingjelly-hard-decay-input",
+    ),
+    pytest.param(
+        spikingjelly_parametric, {"reset": "subtract_leak", **ATTACHED}, 1.0, id="spikingjelly-plif"
+    ),
+    pytest.param(
+        norse_box(False), {"reset": "zero", "surrogate": FAST, **ATTACHED}, 1 - LEAK, id="norse-box"
+    ),
+    pytest.param(
+        norse_box(True),
+        {"reset": "subtract_leak", "surrogate": FAST, **ATTACHED},
+        1 - LEAK,
+        id="norse-box-subtract",
+    ),
+    pytest.param(
+        norse_lif(1.0), {"reset": "zero", "surrogate": FAST, **ATTACHED}, 1 - LEAK, id="norse-lif"
+    ),
+]
+
+
+@pytest.mark.parametrize(("foreign", "settings", "scale"), DIALECTS)
+def test_other_library(foreign, settings, scale):
+    """100 000 neuron steps: the same spikes, membranes and gradients."""
+    g = torch.Generator().manual_seed(40)
+    current = (0.2 + 0.6 * torch.randn(50, 20, 100, generator=g, dtype=torch.float64)) / scale
+    weight = torch.randn(current.shape, generator=g, dtype=torch.float64)
+    results = []
+    for run in (
+        foreign,
+        lambda i: lif(scale * i, leak=LEAK, threshold=THRESHOLD, **settings),
+    ):
+        inputs = current.clone().requires_grad_()
+        membrane, spikes = run(inputs)
+        (gradient,) = torch.autograd.grad((weight * spikes).sum(), inputs)
+        results.append((membrane.detach(), spikes.detach(), gradient))
+    assert 0.05 < results[0][1].mean() < 0.95
+    assert torch.equal(results[0][1], results[1][1])
+    assert_same(results[0][0], results[1][0], 1e-12)
+    assert_same(results[0][2], results[1][2], 1e-6)  # snnTorch's spikes are float32
+
+
+def test_norse_filters_its_input_by_default():
+    """Its default neuron is ours behind a synaptic filter with leak 1 - dt / tau_syn."""
+    g = torch.Generator().manual_seed(41)
+    current = 1.0 + 3.0 * torch.randn(50, 20, 100, generator=g, dtype=torch.float64)
+    membrane, spikes = norse_lif(0.25)(current)
+    filtered = lif(current, leak=0.75, threshold=0.0, reset="none").membrane
+    trace = lif((1 - LEAK) * filtered, leak=LEAK, threshold=THRESHOLD, reset="zero")
+    assert torch.equal(trace.spikes, spikes)
+    assert_same(trace.membrane, membrane, 1e-12)
+
+
+def test_potential_at_the_threshold_in_other_libraries():
+    """On u = θ snnTorch and Norse stay silent as we do; SpikingJelly fires."""
+    current = torch.full((1, 1, 1), THRESHOLD, dtype=torch.float64)
+    assert lif(current, leak=LEAK, threshold=THRESHOLD).spikes.item() == 0
+    assert snntorch_leaky("subtract")(current)[1].item() == 0
+    assert norse_box(False)(current / (1 - LEAK))[1].item() == 0
+    assert spikingjelly_lif(None, False)(current)[1].item() == 1
+
+
+def test_snntorch_without_delay_is_a_third_neuron():
+    """`reset_delay=False` subtracts at once, but a potential above 2θ then skips a spike."""
+    current = torch.zeros(3, 1, 1, dtype=torch.float64)
+    current[0] = 1.5  # one reset of 3/4 leaves 3/4, not above the threshold
+    run = snntorch_leaky("subtract", reset_delay=False)
+    leaky = lif(current, leak=LEAK, threshold=THRESHOLD, reset="subtract_leak")
+    assert torch.equal(run(current)[1], leaky.spikes)
+    current[0] = 2.25  # one reset leaves 3/2, which still crosses a step later
+    leaky = lif(current, leak=LEAK, threshold=THRESHOLD, reset="subtract_leak")
+    assert leaky.spikes.flatten().tolist() == [1, 1, 0]
+    assert run(current)[1].flatten().tolist() == [1, 0, 0]
+
+
+def test_snntorch_resets_the_old_potential_only():
+    """Its docstring resets the new input too; its code, like ours, keeps it."""
+    current = torch.tensor([1.0, 0.5], dtype=torch.float64).reshape(2, 1, 1)
+    assert snntorch_leaky("zero")(current)[0].flatten().tolist() == [1.0, 0.5]
 
 
 # --- Bad input ------------------------------------------------------------------------------------
