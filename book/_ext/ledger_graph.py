@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean
 
-NODE_WIDTH = 128.0
+NODE_WIDTH = 120.0
 NODE_HEIGHT = 42.0
-GAP_X = 44.0
+GAP_X = 34.0
 GAP_Y = 14.0
 PART_GAP = 26.0
 MARGIN = 6.0
@@ -185,9 +185,7 @@ def _layout_part(nodes: Sequence[str], edges: Sequence[Edge]) -> Layout:
         return NODE_HEIGHT * 0.3 if name.startswith("\0") else NODE_HEIGHT
 
     def distances(row: Sequence[str]) -> list[float]:
-        return [
-            (height(a) + height(b)) / 2 + GAP_Y for a, b in itertools.pairwise(row)
-        ]
+        return [(height(a) + height(b)) / 2 + GAP_Y for a, b in itertools.pairwise(row)]
 
     neighbours: dict[str, list[str]] = {}
     for source, target in links:
@@ -199,9 +197,7 @@ def _layout_part(nodes: Sequence[str], edges: Sequence[Edge]) -> Layout:
         y.update(zip(row, placed, strict=True))
     for _ in range(24):
         for row in rows:
-            wanted = [
-                mean(y[m] for m in neighbours[n]) if neighbours.get(n) else y[n] for n in row
-            ]
+            wanted = [mean(y[m] for m in neighbours[n]) if neighbours.get(n) else y[n] for n in row]
             y.update(zip(row, spread(wanted, distances(row)), strict=True))
     top = min(y[n] - height(n) / 2 for n in y)
     x = {n: i * (NODE_WIDTH + GAP_X) for i, row in enumerate(rows) for n in row}
@@ -269,11 +265,11 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "".join(parts)
 
 
-def shorten(text: str, length: int = 17) -> str:
+def shorten(text: str, length: int = 16) -> str:
     """Cut a label that would not fit into its node.
 
     >>> shorten("a long label that does not fit")
-    'a long label tha…'
+    'a long label th…'
     """
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 

@@ -139,6 +139,16 @@ def short_label(claim: Claim) -> str:
     return claim.locator or claim.id.partition(".")[2].replace("-", " ") or claim.id
 
 
+def plain_number(value: float) -> str:
+    """A number without an exponent where that is readable.
+
+    >>> plain_number(1e-4), plain_number(0.99)
+    ('0.0001', '0.99')
+    """
+    text = f"{value:.10f}".rstrip("0").rstrip(".")
+    return text if abs(float(text) - value) <= 1e-9 * abs(value) else f"{value:g}"
+
+
 def percent(value: float) -> str:
     """A relative error as a percentage with two significant digits.
 

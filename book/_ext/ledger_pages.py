@@ -38,6 +38,7 @@ from ledger_model import (
     assemble,
     css_class,
     mde_text,
+    plain_number,
     short_label,
     split_math,
 )
@@ -168,9 +169,7 @@ class ClaimsDirective(LedgerDirective):
 
     def card(self, claim: ledger.Claim, *, identifier: str) -> Card:
         """Return a claim's card."""
-        card = Card(
-            ids=[identifier], classes=["ledger-card"], claim=claim.id, is_div=True
-        )
+        card = Card(ids=[identifier], classes=["ledger-card"], claim=claim.id, is_div=True)
         head = nodes.paragraph(classes=["ledger-head"])
         head += Slot(kind="badge", claim=claim.id)
         label = nodes.strong(classes=["ledger-locator"])
@@ -243,6 +242,23 @@ class ClaimRole(SphinxRole):
         return [Slot(kind="link", claim=claim_id, title=title)], []
 
 
+class NumberRole(SphinxRole):
+    """A constant of the ledger: ``{ledger-number}`family-level` `` or ``detection``."""
+
+    numbers: ClassVar[dict[str, float]] = {
+        "family-level": ledger.FAMILY_LEVEL,
+        "detection": ledger.DETECTION,
+    }
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the number."""
+        value = self.numbers.get(self.text)
+        if value is None:
+            logger.warning("unknown number %r", self.text, location=self.get_location())
+            return [nodes.literal("", self.text)], []
+        return [nodes.Text(plain_number(value))], []
+
+
 # ------------------------------------------------------------------- after everything was read
 
 
@@ -312,7 +328,8 @@ def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
         docname: _html_outputs(nb) for docname, nb in notebooks.items()
     }
     math = env.get_domain("math")
-    for docname in pages:  # their mathematics comes late, so say now that there is some
+    # Their mathematics comes late or in raw HTML, so say now that there is some.
+    for docname in {*pages, *(d for d, nb in notebooks.items() if ledger.stored_evidence(nb))}:
         math.data["has_equations"][docname] = True
     return sorted(pages)
 
@@ -543,7 +560,9 @@ class ResolveLedger(SphinxPostTransform):
     def doubt(self, row: Row) -> nodes.paragraph:
         """The warning that a premise does not hold as printed."""
         paragraph = nodes.paragraph(classes=["ledger-doubt"])
-        paragraph += nodes.Text("Rests on what does not hold as printed: ")
+        paragraph += nodes.inline(
+            "", "rests on what does not hold as printed: ", classes=["ledger-fact"]
+        )
         paths: list[list[nodes.Node]] = []
         for path in row.doubts:
             last = self.book.rows[path[-1]]
@@ -553,7 +572,6 @@ class ResolveLedger(SphinxPostTransform):
                 part += [nodes.Text(", through "), *through]
             paths.append([*part, nodes.Text(")")])
         paragraph += join(paths, "; ")
-        paragraph += nodes.Text(".")
         return paragraph
 
     def chapter(self, slug: str) -> str | None:
@@ -626,8 +644,13 @@ class ResolveLedger(SphinxPostTransform):
             link = nodes.reference("", title, refuri=self.uri(docname), internal=True)
             time = f"{seconds:.1f} s" if seconds is not None else "not recorded"
             rows.append([[link], [nodes.Text(time)], [nodes.Text(str(claims))]])
-        rows.append([[nodes.Text("all")], [nodes.Text(f"{total:.1f} s")], [nodes.Text(
-            str(len(self.book.rows)))]])
+        rows.append(
+            [
+                [nodes.Text("all")],
+                [nodes.Text(f"{total:.1f} s")],
+                [nodes.Text(str(len(self.book.rows)))],
+            ]
+        )
         return table(["Page", "Execution time", "Claims"], rows)
 
     def level_table(self) -> nodes.table:
@@ -635,7 +658,7 @@ class ResolveLedger(SphinxPostTransform):
         claims = registered(self.env)
         law = [v for r in self.book.rows.values() if r.claim.level == "law" for v in r.mde]
         facts = [
-            ("False-alarm level of the whole book", f"{ledger.FAMILY_LEVEL:g}"),
+            ("False-alarm level of the whole book", plain_number(ledger.FAMILY_LEVEL)),
             ("Measured entries registered", str(claims.entries)),
             ("False-alarm level of one entry", f"{claims.level:.2g}"),
         ]
@@ -692,6 +715,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     ):
         app.add_directive(f"ledger-{directive.kind}", directive)
     app.add_role("claim", ClaimRole())
+    app.add_role("ledger-number", NumberRole())
     app.add_post_transform(ResolveLedger)
     app.connect("env-get-outdated", find_lost_notebooks)
     app.connect("env-purge-doc", forget)
