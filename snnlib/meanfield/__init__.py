@@ -1,5 +1,6 @@
 """Predictions for spiking networks at initialization, from infinite to finite width."""
 
+from snnlib.meanfield.covariance import CovarianceStep, covariance_map
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
     extinction_probability,
@@ -15,8 +16,10 @@ from snnlib.meanfield.variance import (
 )
 
 __all__ = [
+    "CovarianceStep",
     "FixedPoint",
     "SpikeCountLaw",
+    "covariance_map",
     "critical_gain",
     "critical_threshold",
     "extinction_probability",
