@@ -53,7 +53,7 @@ peers: $(VENV)/peers
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --quiet -r requirements.txt
+	$(INSTALL) --quiet --no-compile -r requirements.txt
 	$(INSTALL) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 

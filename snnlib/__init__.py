@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "data",
+    "dialects",
     "figures",
     "init",
     "ledger",
@@ -31,6 +32,7 @@ __all__ = [
     "probe",
     "surrogate",
     "tables",
+    "tables",
     "training",
 ]
 
@@ -39,6 +41,7 @@ _SUBMODULES = frozenset(__all__) - {"__version__"}
 if TYPE_CHECKING:
     from . import (
         data,
+        dialects,
         figures,
         init,
         ledger,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         neurons,
         probe,
         surrogate,
+        tables,
         tables,
         training,
     )
