@@ -32,7 +32,6 @@ __all__ = [
     "probe",
     "surrogate",
     "tables",
-    "tables",
     "training",
 ]
 
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
         neurons,
         probe,
         surrogate,
-        tables,
         tables,
         training,
     )
