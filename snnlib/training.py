@@ -266,7 +266,7 @@ class _Totals:
         size = len(targets)
         self.samples += size
         self.loss += loss * size
-        self.correct += (output.sum(0).argmax(-1) == targets).sum().item()
+        self.correct += float((output.sum(0).argmax(-1) == targets).sum())
         self.rate += output.mean().item() * size
 
     def means(self) -> Metrics:
