@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import chapters
+from tools import book as book_tool
+from tools import chapters, seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +40,12 @@ def write_chapter(path, *cells):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def test_one_thread_in_each_process():
+    import torch
+
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
 
 
 # --- running a chapter without its figures ----------------------------------------------------
@@ -147,6 +154,104 @@ def test_what_does_not_matter_makes_nothing_stale(book):
     (book / "snnlib" / "__pycache__" / "a.pyc").write_text("x")
     (book / "book" / "index.md").write_text("prose")
     assert chapters.stale_chapters() == []
+
+
+# --- the book -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(book, monkeypatch):
+    """What `make book` would start; each program leaves behind what the real one does."""
+    monkeypatch.setattr(book_tool, "INDEX", book / "_build" / "html" / "index.html")
+    monkeypatch.setattr(book_tool, "SITE", book / "_build" / "html")
+    monkeypatch.setattr(book_tool, "STAMP", book / "_build" / "rendered")
+    monkeypatch.setattr(chapters, "BUILD", book / "_build")
+    for name in ("_config.yml", "_toc.yml"):
+        (book / name).write_text(name)
+    started = []
+
+    def fake(*arguments):
+        if "pytest" in arguments:
+            started.append(f"execute {' '.join(Path(a).stem for a in arguments if '.md' in a)}")
+            chapters.write_fingerprints(chapters.expected_fingerprints())
+        else:
+            assert "-W" in arguments[-4:], arguments
+            assert not book_tool.SITE.exists()
+            started.append("render")
+            book_tool.INDEX.parent.mkdir()
+            book_tool.INDEX.write_text("")
+
+    monkeypatch.setattr(book_tool, "_call", fake)
+    book_tool.main()
+    assert started == ["render"]
+    started.clear()
+    return started
+
+
+def test_book_is_left_alone_when_nothing_changed(calls, capsys):
+    book_tool.main()
+    assert calls == []
+    assert capsys.readouterr().out.splitlines()[-1] == str(book_tool.INDEX)
+
+
+@pytest.mark.parametrize("name", ["book/index.md", "_config.yml", "book/_ext/pages.py"])
+def test_an_edit_of_the_prose_renders_all_pages(book, calls, name):
+    (book / name).parent.mkdir(exist_ok=True)
+    (book / name).write_text("edited")
+    book_tool.main()
+    assert calls == ["render"]
+
+
+def test_an_edit_of_the_library_executes_and_renders_all(book, calls):
+    (book / "snnlib" / "a.py").write_text("edited")
+    book_tool.main()
+    assert calls == ["execute one two", "render"]
+
+
+def test_an_edit_of_a_chapter_executes_that_one(book, calls):
+    with (book / "notebooks" / "two.md").open("a") as file:
+        file.write("x")
+    book_tool.main()
+    assert calls == ["execute two", "render"]
+
+
+def test_a_failed_build_is_no_book(book, calls, monkeypatch):
+    (book / "book" / "index.md").write_text("edited")
+    good = book_tool._call
+
+    def failing(*arguments):
+        good(*arguments)
+        sys.exit(1)
+
+    monkeypatch.setattr(book_tool, "_call", failing)
+    with pytest.raises(SystemExit):
+        book_tool.main()
+    monkeypatch.setattr(book_tool, "_call", good)
+    book_tool.main()
+    assert calls == ["render", "render"]
+
+
+# --- other seeds ------------------------------------------------------------------------------
+
+
+def test_seeds_name_the_claim_and_the_value(book, monkeypatch, capsys):
+    asked = []
+
+    def fake(path, *, seed, keep_going):
+        asked.append((path.stem, seed))
+        lucky = chapters.Failure(3, "ClaimFailed", "paper2020.eq-1: too far")
+        bad = path.stem == "two" and seed == 2
+        return chapters.Run((lucky,) if bad else (), 0.0)
+
+    monkeypatch.setattr(chapters, "run_chapter", fake)
+    assert seeds.main(["--values", "3"]) == 1
+    assert sorted(asked) == [(name, value) for name in ("one", "two") for value in (1, 2, 3)]
+    line = "SNNLIB_SEED=2, two, code cell 3: ClaimFailed: paper2020.eq-1: too far"
+    assert line in capsys.readouterr().out
+    assert seeds.main(["--values", "3", "one"]) == 0
+    assert seeds.main(["--values", "1", "--limit", "0"]) == 1
+    with pytest.raises(SystemExit):
+        seeds.main(["three"])
 
 
 # --- chapters as tests ------------------------------------------------------------------------
