@@ -685,8 +685,9 @@ def _deviation(
     return (est - pred) / se, se, pred, critical
 
 
-def _floats(array: np.ndarray) -> list[float]:
-    return [float(x) for x in np.ravel(array)]
+def _floats(array: np.ndarray) -> list[float] | None:
+    """List for JSON, which has no infinity: None if an entry is not finite."""
+    return [float(x) for x in np.ravel(array)] if np.all(np.isfinite(array)) else None
 
 
 def measure(
