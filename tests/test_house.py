@@ -291,6 +291,8 @@ assert "torch" not in sys.modules, "import snnlib must stay light"
 for name in core:
     getattr(snnlib, name)
 for module in pkgutil.walk_packages(snnlib.__path__, "snnlib."):
+    if "._" in module.name:
+        continue  # private: imported by a public module, which is asked here
     try:
         importlib.import_module(module.name)
     except ImportError as error:
