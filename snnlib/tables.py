@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from snnlib._extras import require
@@ -39,7 +40,7 @@ def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | No
     def cell(header: str, value: Any) -> str:
         if isinstance(value, str):
             return html.escape(value, quote=False)
-        if isinstance(value, bool | int) and header not in formats:
+        if isinstance(value, Integral) and header not in formats:
             return str(value)
         return f"{float(value):{formats.get(header, '.4g')}}"
 
