@@ -446,6 +446,14 @@ def test_forward_mode_and_batched_gradients():
         )
         (single,) = torch.autograd.grad(output, current, ones[0], retain_graph=True)
         assert_same(batch[1], single, 1e-12)
+    # ... or one of the two together.
+    for k in (0, 1):
+
+        def pull(cotangent, k=k):
+            both = [cotangent, ones[0]] if k == 0 else [ones[0], cotangent]
+            return torch.autograd.grad(list(trace), current, both, retain_graph=True)[0]
+
+        assert_same(vmap(pull)(ones)[1], pull(ones[1]), 1e-12)
 
 
 @pytest.mark.parametrize("reset", RESETS)
@@ -641,10 +649,10 @@ def test_buffers_follow_the_module():
     assert layer.threshold.dtype == layer.initial.dtype == torch.float64
     assert "tensor[2]" in repr(layer)
     # The given tensors were copied, not kept.
-    theta = torch.tensor([0.5, 1.0])
-    layer = LIF(threshold=theta)
-    theta.fill_(9.0)
-    assert layer.threshold.tolist() == [0.5, 1.0]
+    given = torch.tensor([0.5, 1.0])
+    layer = LIF(threshold=given, leak=given, initial=given)
+    given.fill_(9.0)
+    assert layer.threshold.tolist() == layer.leak.tolist() == layer.initial.tolist() == [0.5, 1.0]
 
 
 def test_no_device_synchronization():
