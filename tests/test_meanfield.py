@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
 from snnlib import meanfield
+from snnlib.neurons import lif
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 1.0, 4.0, 12.0])
@@ -112,3 +114,57 @@ def test_simulated_networks_follow_the_finite_width_law():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("reset", ["subtract", "subtract_leak", "zero", "none"])
+def test_covariance_map_agrees_with_a_wide_layer(reset):
+    """2,000 neurons of a real layer: each entry within five standard errors of the map."""
+    steps, width, outputs, gain = 4, 500, 4000, 3.0
+    draw = torch.Generator().manual_seed(2)
+    covariance = np.ones((steps, steps))
+    step = meanfield.covariance_map(
+        covariance, gain, leak=0.7, threshold=0.6, reset=reset, samples=200_000, generator=draw
+    )
+    repeats, products = 40, np.zeros((40, steps, steps))
+    for r in range(repeats):
+        x = torch.randn(width, generator=draw).expand(steps, 1, width)
+        spikes = lif(x, leak=0.7, threshold=0.6, reset=reset).spikes[:, 0]
+        weight = torch.randn(outputs, width, generator=draw) * np.sqrt(gain / width)
+        current = (spikes @ weight.T).double()
+        products[r] = (current @ current.T).numpy() / outputs
+    error = np.hypot(products.std(axis=0, ddof=1) / np.sqrt(repeats), step.standard_error)
+    # 10 different entries; Student t with 39 degrees of freedom exceeds 7 with probability 2e-8
+    assert np.all(np.abs(products.mean(axis=0) - step.covariance) < 7 * error)
+    assert np.all(error / np.abs(step.covariance) < 0.02)  # so a 20 % error is caught
+
+
+def test_covariance_map_of_a_deterministic_neuron():
+    """Without noise between steps the second potential is (1 + β)·I − θ·x: all moments by hand."""
+    draw = torch.Generator().manual_seed(3)
+    step = meanfield.covariance_map(
+        np.ones((2, 2)), 1.0, leak=0.5, threshold=0.0, reset="none", samples=400_000, generator=draw
+    )
+    # both potentials have the sign of I, so the neuron fires at both steps or at none
+    assert step.covariance == pytest.approx(np.full((2, 2), 0.5), abs=5 * 0.5 / np.sqrt(4e5))
+    assert step.variance == pytest.approx([1.0, 2.25], rel=5 * np.sqrt(2 / 4e5))
+    assert step.skewness == pytest.approx([0, 0], abs=5 * np.sqrt(6 / 4e5))
+    assert step.kurtosis == pytest.approx([0, 0], abs=5 * np.sqrt(24 / 4e5))
+
+
+@pytest.mark.parametrize(
+    ("covariance", "settings", "message"),
+    [
+        ([[1.0, 0.0]], {}, "square"),
+        ([[1.0, 0.5], [0.2, 1.0]], {}, "symmetric"),
+        ([[1.0, 2.0], [2.0, 1.0]], {}, "positive semidefinite"),
+        ([[1.0]], {"gain": -1.0}, "gain"),
+        ([[1.0]], {"samples": 1}, "samples"),
+        ([[1.0]], {"leak": 1.5}, "leak"),
+        ([[1.0]], {"threshold": -1.0}, "threshold"),
+        ([[1.0]], {"reset": "hard"}, "reset"),
+    ],
+)
+def test_covariance_map_refuses_bad_input(covariance, settings, message):
+    arguments = {"gain": 2.0, "leak": 0.5, "threshold": 1.0, **settings}
+    with pytest.raises(ValueError, match=message):
+        meanfield.covariance_map(covariance, arguments.pop("gain"), **arguments)

@@ -1,0 +1,25 @@
+"""Tables of a chapter: numbers formatted, mathematics and text escaped once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snnlib import tables
+
+
+def test_cells_are_formatted_by_kind():
+    html = tables.render(
+        {r"\(\theta\)": [0.5, np.float32(0.25)], "layer": [1, np.int64(2)], "note": ["a < b", "c"]},
+        {r"\(\theta\)": ".2f"},
+    )
+    assert "<td>0.50</td><td>1</td><td>a &lt; b</td>" in html
+    assert "<td>0.25</td><td>2</td><td>c</td>" in html
+    assert r'<th scope="col">\(\theta\)</th>' in html
+
+
+def test_bad_columns_are_refused():
+    with pytest.raises(ValueError, match="one length"):
+        tables.render({"a": [1], "b": [1, 2]})
+    with pytest.raises(ValueError, match="no column"):
+        tables.render({"a": [1]}, {"b": ".2f"})
