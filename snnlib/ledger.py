@@ -71,6 +71,8 @@ VERDICTS = (
     "not testable here",
 )
 READ = ("full text", "code", "summary", "recalled", "ours")
+MEDIAN_LAW_MDE = 0.02
+"""Largest median of the minimum detectable errors of all entries of law-level checks."""
 BASE_SEED = 20260
 """Seed of the book when the environment variable SNNLIB_SEED is not set."""
 
@@ -187,7 +189,9 @@ def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
     if kind == "matrix":
         rows, columns = (sympy.sympify(str(s)) for s in spec["shape"])
         return sympy.MatrixSymbol(name, rows, columns)
-    raise ValueError(f"symbol {name}: kind must be symbol, function, indexed or matrix, got {kind!r}")
+    raise ValueError(
+        f"symbol {name}: kind must be symbol, function, indexed or matrix, got {kind!r}"
+    )
 
 
 def read_claims(path: str | os.PathLike[str]) -> Claims:
@@ -952,10 +956,12 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
 
     Returns:
         One message for each claim without evidence, piece of evidence without a claim, wrong
-        chapter or unexpected verdict.  An empty list is a pass.
+        chapter or unexpected verdict, and one if the law-level checks are too weak.  An empty
+        list is a pass.
     """
     claims = read_claims(claims_path).claims
     messages = []
+    law_errors: list[float] = []
     seen: dict[str, str] = {}
     for chapter, notebook in notebooks.items():
         for found in stored_evidence(notebook):
@@ -967,6 +973,8 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
             if name in seen:
                 messages.append(f"{name}: evidence in {seen[name]} and again in {chapter}")
             seen[name] = chapter
+            if claim.level == "law":
+                law_errors += found.get("mde") or [math.inf]
             if claim.chapter != chapter:
                 messages.append(f"{name}: evidence in {chapter}, but registered in {claim.chapter}")
             if found.get("verdict") != claim.verdict:
@@ -979,6 +987,11 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
         for name, claim in claims.items()
         if name not in seen and claim.verdict != "not testable here"
     ]
+    if law_errors and np.median(law_errors) > MEDIAN_LAW_MDE:
+        messages.append(
+            f"the law-level checks detect errors of {100 * np.median(law_errors):.2g} % in the "
+            f"median; at most {100 * MEDIAN_LAW_MDE:g} % is promised"
+        )
     return messages
 
 
