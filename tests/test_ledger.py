@@ -220,15 +220,15 @@ def test_audit_names_each_kind_of_gap(claims):
     assert other == ["paper.mean: verdict 'refuted' in one, expected 'measured'"]
     twice = ledger.audit(claims, {"one": _notebook(*complete, complete[0])})
     assert twice == ["paper.mean: evidence in one and again in one"]
+    moved = ledger.audit(claims, {"two": _notebook(*complete)})
+    assert len(moved) == 6
+    assert "registered in one" in moved[0]
     claims.write_text(CLAIMS.replace("entries: 4", "entries: 4, level: law", 1))
     assert ledger.audit(claims, {"one": _notebook(*complete, mde=[0.01, 0.02, 0.5])}) == []
     (weak,) = ledger.audit(claims, {"one": _notebook(*complete, mde=[0.01, 0.03, 0.03])})
     assert weak == (
         "the law-level checks detect errors of 3 % in the median; at most 2 % is promised"
     )
-    moved = ledger.audit(claims, {"two": _notebook(*complete)})
-    assert len(moved) == 6
-    assert "registered in one" in moved[0]
 
 
 def _run(cells, folder):
