@@ -131,8 +131,9 @@ def use_house_style() -> None:
 def sequence_colors(values: ArrayLike) -> list[str]:
     r"""Return one colour per value of an ordered quantity, such as the threshold.
 
-    Dark to light with the value, linear between the smallest and the largest.  The light end of
-    the map, which would vanish on white, is left out.
+    Along the map viridis, linear between the smallest and the largest.  The light end, which
+    would vanish on white, is left out.  The book turns lightness over in its dark mode, so a
+    caption should name curves by their labels and not call them dark or light.
 
     Args:
         values: Numbers [k], finite, k ≥ 1.
@@ -153,7 +154,7 @@ def sequence_colors(values: ArrayLike) -> list[str]:
     matplotlib = require("matplotlib", "book")
     colors = require("matplotlib.colors", "book")
     span = float(np.ptp(array)) or 1.0
-    places = 0.8 * (array - array.min()) / span
+    places = 0.72 * (array - array.min()) / span
     return [str(colors.to_hex(c)) for c in matplotlib.colormaps["viridis"](places)]
 
 

@@ -1,4 +1,8 @@
-"""Keep the API page quiet: no fields that say nothing, no bars taken for substitutions."""
+"""Make docstrings that read well in a terminal read well on the API page.
+
+Mathematics between dollars becomes mathematics, bars are not taken for substitutions, and fields
+of named tuples, which the docstring describes, are not listed again.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,13 @@ from sphinx.application import Sphinx
 _BARS = re.compile(r"(?<![\\`|\w])\|(?=\S)([^|`\n]*?\S)\|(?![|_`])")
 
 
-def escape_bars(lines: list[str]) -> list[str]:
-    r"""Escape absolute values such as \|x\|, which reStructuredText takes for substitutions.
+def translate(lines: list[str]) -> list[str]:
+    r"""Turn ``$x$`` into mathematics and escape bars; literals, roles and doctests stay.
 
-    Literals, roles and mathematics stay as they are.
-
-    >>> escape_bars(["stable if |slope| < 1, see ``|x|``"])[0]
-    'stable if \\|slope\\| < 1, see ``|x|``'
+    >>> translate(["stable if |slope| < 1, see ``|x|``", r"$u - \\theta$ in `x`"])
+    ['stable if \\|slope\\| < 1, see ``|x|``', ':math:`u - \\\\theta` in `x`']
     """
-    escaped = []
+    translated = []
     math_indent: int | None = None
     for line in lines:
         indent = len(line) - len(line.lstrip())
@@ -26,19 +28,29 @@ def escape_bars(lines: list[str]) -> list[str]:
             math_indent = None
         if math_indent is None and line.lstrip().startswith(".. math::"):
             math_indent = indent
-        if math_indent is None and not line.lstrip().startswith(">>>"):
-            pieces = re.split(r"(``.*?``|`.*?`)", line)
+        if math_indent is None and not line.lstrip().startswith((">>>", "...")):
+            pieces = re.split(r"(``.*?``|(?<!\w)`[^`]+`|\$[^$`]+\$)", line)
             pieces[::2] = [_BARS.sub(r"\\|\1\\|", piece) for piece in pieces[::2]]
+            pieces[1::2] = [
+                f":math:`{piece[1:-1]}`" if piece.startswith("$") else piece
+                for piece in pieces[1::2]
+            ]
             line = "".join(pieces)
-        escaped.append(line)
-    return escaped
+        translated.append(line)
+    return translated
 
 
 def process_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Escape bars in a docstring."""
-    lines[:] = escape_bars(lines)
+    """Translate one docstring."""
+    lines[:] = translate(lines)
+
+
+def keep_colon(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep napoleon from taking what stands before a property's colon for its type."""
+    if what == "property" and lines:
+        lines[0] = lines[0].replace(": ", " – ", 1)
 
 
 def skip_member(
@@ -50,6 +62,7 @@ def skip_member(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks."""
+    app.connect("autodoc-process-docstring", keep_colon, priority=100)
     app.connect("autodoc-process-docstring", process_docstring, priority=900)
     app.connect("autodoc-skip-member", skip_member)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -267,14 +267,15 @@ def executed_notebook(env: BuildEnvironment, docname: str) -> Path:
     return Path(env.mystnb_config.output_folder) / f"{docname}.ipynb"  # type: ignore[attr-defined]
 
 
-def execution_data(env: BuildEnvironment) -> dict[str, dict[str, Any]]:
-    """Execution data of each executed notebook of the book, by document name."""
-    documents = getattr(env, "nb_metadata", {})
-    return {
-        name: data["exec_data"]
-        for name, data in sorted(documents.items())
-        if name in env.found_docs and data.get("exec_data")
-    }
+def notebook_names(env: BuildEnvironment) -> list[str]:
+    """Names of the book's notebooks."""
+    return sorted(d for d in env.found_docs if "kernelspec" in env.metadata.get(d, {}))
+
+
+def execution_time(env: BuildEnvironment, docname: str) -> float | None:
+    """Seconds that a notebook took when it was executed, if that was recorded."""
+    data = getattr(env, "nb_metadata", {}).get(docname, {}).get("exec_data") or {}
+    return data.get("runtime")
 
 
 def read_executed(env: BuildEnvironment, docname: str) -> nbformat.NotebookNode:
@@ -300,7 +301,7 @@ def find_lost_notebooks(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
     """Read a notebook again if somebody deleted the executed copy."""
-    return [d for d in execution_data(env) if not executed_notebook(env, d).exists()]
+    return [d for d in notebook_names(env) if not executed_notebook(env, d).exists()]
 
 
 def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
@@ -310,7 +311,7 @@ def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
         return []
     notebooks = {
         docname: read_executed(env, docname)
-        for docname in execution_data(env)
+        for docname in notebook_names(env)
         if executed_notebook(env, docname).exists()
     }
     by_chapter = {docname.rpartition("/")[2]: nb for docname, nb in notebooks.items()}
@@ -360,6 +361,8 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: Sequence[str], other: An
 def badge(verdict: str, count: int | None = None) -> nodes.inline:
     """A verdict in words, with icon and colour from the style sheet."""
     text = verdict if count is None else f"{count} {verdict}"
+    if verdict == "definition" and count not in (None, 1):
+        text += "s"
     return nodes.inline("", text, classes=["ledger-badge", css_class(verdict)])
 
 
@@ -484,7 +487,7 @@ class ResolveLedger(SphinxPostTransform):
     def make_verdicts(self, slot: Slot) -> list[nodes.Node]:
         """The meaning of each verdict."""
         rows = [[[badge(v)], [nodes.Text(text)]] for v, (_, text) in MEANING.items()]
-        return [table(["Verdict", "It says that the statement is"], rows)]
+        return [table(["Verdict", "Meaning"], rows)]
 
     def make_body(self, slot: Slot) -> list[nodes.Node]:
         """Statement, correction, evidence, premises and chapter of a claim."""
@@ -635,8 +638,8 @@ class ResolveLedger(SphinxPostTransform):
         """Execution time and number of claims of each executed page."""
         rows: list[Sequence[Sequence[nodes.Node]]] = []
         total = 0.0
-        for docname, data in execution_data(self.env).items():
-            seconds = data.get("runtime")
+        for docname in notebook_names(self.env):
+            seconds = execution_time(self.env, docname)
             total += seconds or 0.0
             slug = docname.rpartition("/")[2]
             claims = sum(row.claim.chapter == slug for row in self.book.rows.values())

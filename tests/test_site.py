@@ -1,0 +1,520 @@
+"""The book's own Sphinx extensions and its link checker."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import itertools
+import random
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from snnlib.ledger import VERDICTS, Claim
+from tools import check_site
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTENSIONS = ROOT / "book" / "_ext"
+
+sys.path.insert(0, str(EXTENSIONS))
+
+graph = importlib.import_module("ledger_graph")
+model = importlib.import_module("ledger_model")
+pages = importlib.import_module("ledger_pages")
+assets = importlib.import_module("offline_assets")
+
+
+@pytest.mark.parametrize("name", ["ledger_graph", "ledger_model", "api_docs"])
+def test_doctests(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried > 0
+    assert failed == 0
+
+
+# --- claims and evidence ----------------------------------------------------------------------
+
+
+def claim(name: str, *uses: str, verdict: str = "proved") -> Claim:
+    return Claim(
+        id=name,
+        source="a",
+        locator=name,
+        read="full text",
+        statement="",
+        verdict=verdict,
+        chapter="c",
+        uses=uses,
+    )
+
+
+def listed(*claims: Claim) -> dict[str, Claim]:
+    return {c.id: c for c in claims}
+
+
+def test_every_verdict_has_meaning_icon_and_style() -> None:
+    style = (ROOT / "book" / "_static" / "book.css").read_text()
+    assert tuple(model.MEANING) == VERDICTS
+    assert len({model.ICONS[v] for v in VERDICTS}) == len(VERDICTS)
+    for verdict in (*VERDICTS, model.MISSING):
+        rule = re.search(rf"\.{model.css_class(verdict)} {{([^}}]*)}}", style)
+        assert rule, verdict
+        assert f'--verdict-icon: "{model.ICONS[verdict]}"' in rule[1]
+
+
+def test_doubt_spreads_to_everything_above() -> None:
+    claims = listed(claim("a"), claim("b", "a"), claim("c", "b"), claim("d"))
+    found = model.doubtful_premises(claims, {"a": "refuted", "b": "proved", "c": "measured"})
+    assert found == {"b": (("a",),), "c": (("b", "a"),)}
+
+
+def test_doubt_takes_a_shortest_path_and_stops_at_the_trouble() -> None:
+    claims = listed(
+        claim("root"), claim("a", "root"), claim("b", "a"), claim("c", "b", "a"), claim("d", "c")
+    )
+    verdicts = {"root": "refuted", "a": "corrected", "b": "proved", "c": "proved"}
+    found = model.doubtful_premises(claims, verdicts)
+    assert found["c"] == (("a",),)
+    assert found["d"] == (("c", "a"),)
+    assert found["a"] == (("root",),)
+
+
+def test_doubt_survives_circles_and_unknown_premises() -> None:
+    claims = listed(claim("a", "b"), claim("b", "a", "nobody"))
+    assert model.doubtful_premises(claims, {"a": "proved", "b": "refuted"}) == {"a": (("b",),)}
+
+
+def test_assemble_joins_claims_and_evidence() -> None:
+    claims = listed(claim("a"), claim("b", "a"), claim("c"), claim("d", verdict=VERDICTS[-1]))
+    bundles = [
+        {"claim": "a", "verdict": "corrected", "statement_latex": "x", "corrected_latex": "y"},
+        {"claim": "b", "verdict": "measured", "margin": 0.5, "mde": [0.01, 0.02]},
+        {"claim": "stranger", "verdict": "proved"},
+    ]
+    book = model.assemble(claims, bundles, {"c": "z"})
+    assert [row.verdict for row in book.rows.values()] == [
+        "corrected",
+        "measured",
+        "no evidence",
+        "not testable here",
+    ]
+    assert (book.rows["a"].printed, book.rows["a"].corrected) == ("x", "y")
+    assert (book.rows["b"].margin, book.rows["b"].mde) == (0.5, (0.01, 0.02))
+    assert book.rows["b"].doubts == (("a",),)
+    assert book.rows["c"].printed == "z"
+    assert book.counts() == {
+        "measured": 1,
+        "corrected": 1,
+        "not testable here": 1,
+        "no evidence": 1,
+    }
+
+
+def test_mde_without_prediction_is_left_out() -> None:
+    assert model.mde_text([float("inf"), 0.02]) == "2 %"
+    assert model.mde_text([float("inf")]) is None
+
+
+# --- the graph --------------------------------------------------------------------------------
+
+
+def random_graph(seed: int) -> tuple[list[str], list[tuple[str, str]]]:
+    rng = random.Random(seed)
+    nodes = [f"n{i}" for i in range(rng.randint(1, 25))]
+    pairs = list(itertools.combinations(nodes, 2))
+    return nodes, rng.sample(pairs, k=min(len(pairs), rng.randint(0, 40)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layout_keeps_nodes_apart_and_inside(seed: int) -> None:
+    nodes, edges = random_graph(seed)
+    placed = graph.layout(nodes, edges)
+    assert set(placed.positions) == set(nodes)
+    for (x0, y0), (x1, y1) in itertools.combinations(placed.positions.values(), 2):
+        beside = abs(x0 - x1) >= graph.NODE_WIDTH - 1e-6
+        below = abs(y0 - y1) >= graph.NODE_HEIGHT - 1e-6
+        assert beside or below
+    for x, y in placed.positions.values():
+        assert -1e-6 <= x <= placed.width - graph.NODE_WIDTH + 1e-6
+        assert -1e-6 <= y <= placed.height - graph.NODE_HEIGHT + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_edges_run_to_the_right_and_end_at_their_nodes(seed: int) -> None:
+    nodes, edges = random_graph(seed)
+    placed = graph.layout(nodes, edges)
+    assert set(placed.routes) == set(edges)
+    for (source, target), points in placed.routes.items():
+        (x0, y0), (x1, y1) = placed.positions[source], placed.positions[target]
+        half = graph.NODE_HEIGHT / 2
+        assert points[0] == pytest.approx((x0 + graph.NODE_WIDTH, y0 + half))
+        assert points[-1] == pytest.approx((x1, y1 + half))
+        assert all(a[0] <= b[0] for a, b in itertools.pairwise(points))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_edges_do_not_pass_behind_other_nodes(seed: int) -> None:
+    nodes, edges = random_graph(seed)
+    placed = graph.layout(nodes, edges)
+    for points in placed.routes.values():
+        for (x0, y0), (x1, _) in itertools.pairwise(points[1:-1]):
+            if x1 - x0 < graph.NODE_WIDTH - 1:  # between two columns
+                continue
+            for x, y in placed.positions.values():
+                assert not (x < (x0 + x1) / 2 < x + graph.NODE_WIDTH) or not (
+                    y < y0 < y + graph.NODE_HEIGHT
+                )
+
+
+def test_ordering_removes_a_needless_crossing() -> None:
+    placed = graph.layout(["a", "b", "c", "d"], [("a", "d"), ("b", "c"), ("a", "c")])
+    heights = {n: y for n, (_, y) in placed.positions.items()}
+    assert (heights["a"] - heights["b"]) * (heights["d"] - heights["c"]) > 0
+
+
+def test_a_circle_is_cut() -> None:
+    kept = graph.without_cycles(["a", "b"], [("a", "b"), ("b", "a"), ("a", "a")])
+    assert kept == [("a", "b")]
+    assert graph.layout(["a", "b"], [("a", "b"), ("b", "a")]).width > 0
+
+
+@pytest.mark.parametrize("wanted", [[0, 0, 0], [5, 1, 3], [0, 10, 20], [4]])
+def test_spread_keeps_distances_and_mean(wanted: list[float]) -> None:
+    gaps = [2.0] * max(len(wanted) - 1, 0)
+    placed = graph.spread(wanted, gaps)
+    assert all(b - a >= 2 - 1e-9 for a, b in itertools.pairwise(placed))
+    assert sum(placed) == pytest.approx(sum(wanted))
+
+
+def test_drawing_is_well_formed_and_accessible() -> None:
+    def describe(node: str) -> Any:
+        return graph.NodeText(
+            label=node, line="✓ proved", title=f"<{node}>", href=f"#{node}", css="ledger-proved"
+        )
+
+    text = graph.draw(["a", "b"], [("a", "b")], describe, title="T", description="D & E")
+    root = ElementTree.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    named = root.get("aria-labelledby", "").split()
+    assert [root.find(f"{space}title").get("id"), root.find(f"{space}desc").get("id")] == named
+    links = root.findall(f".//{space}a")
+    assert [a.get("href") for a in links] == ["#a", "#b"]
+    assert [a.get("aria-label") for a in links] == ["<a>", "<b>"]
+
+
+# --- a small book, built three times ----------------------------------------------------------
+
+CLAIMS = {
+    "sources": {"paper2000": "Somebody 2000", "book": "This book"},
+    "symbols": {"paper2000": {"a": {"latex": "\\alpha"}, "b": {}}},
+    "claims": {
+        "paper2000.eq1": {
+            "source": "paper2000",
+            "locator": "Eq. 1",
+            "read": "full text",
+            "statement": "One is $b$.",
+            "printed": "Eq(a, b)",
+            "verdict": "proved",
+            "chapter": "first",
+        },
+        "paper2000.eq2": {
+            "source": "paper2000",
+            "locator": "Eq. 2",
+            "read": "full text",
+            "statement": "Two.",
+            "verdict": "measured",
+            "uses": ["paper2000.eq1"],
+            "chapter": "second",
+            "entries": 2,
+            "level": "law",
+        },
+    },
+}
+
+
+def evidence(name: str, verdict: str) -> dict[str, Any]:
+    return {
+        "claim": name,
+        "verdict": verdict,
+        "statement_latex": "\\alpha = b",
+        "corrected_latex": None,
+        "summary": "at \\(b &lt; 1\\)",
+        "margin": 0.25,
+        "mde": [0.01, 0.02],
+    }
+
+
+def chapter(title: str, name: str, verdict: str) -> str:
+    bundle = {
+        "text/html": f'<div class="ledger" id="evidence-{name.replace(".", "-")}"></div>',
+        "text/plain": "",
+        pages.ledger.MIME: evidence(name, verdict),
+    }
+    output = nbformat.v4.new_output("display_data", data=bundle)
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(f"# {title}"),
+            nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
+    return nbformat.writes(notebook)
+
+
+class SmallBook:
+    """A book of two chapters with stored outputs, as jupyter-cache would give them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = folder / "source"
+        self.build = folder / "_build"
+        for name in ("book", "notebooks"):
+            (self.source / name).mkdir(parents=True)
+        self.write("claims", "# Claims\n\n```{ledger-graph}\n```\n\n```{ledger-claims}\n```\n")
+        self.write("errata", "# Errata\n\n```{ledger-errata}\n```\n\n{claim}`paper2000.eq2`\n")
+        self.write("status", "# Status\n\n```{ledger-counts}\n```\n\n```{ledger-status}\n```\n")
+        (self.source / "book" / "references.bib").write_text(
+            "@misc{paper2000, author={Body, Some}, title={T}, year={2000}}"
+        )
+        self.write("references", "# References\n\n```{bibliography}\n```\n")
+        (self.source / "index.md").write_text(
+            "# Index\n\n```{toctree}\n:glob:\n\nbook/*\nnotebooks/*\n```\n"
+        )
+        self.claims(CLAIMS)
+        self.chapter("first", "paper2000.eq1", "proved")
+        self.chapter("second", "paper2000.eq2", "measured")
+
+    def write(self, name: str, text: str) -> None:
+        (self.source / "book" / f"{name}.md").write_text(text)
+
+    def claims(self, content: dict[str, Any]) -> None:
+        (self.source / "book" / "claims.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def chapter(self, name: str, claim_id: str, verdict: str) -> None:
+        path = self.source / "notebooks" / f"{name}.ipynb"
+        path.write_text(chapter(name.title(), claim_id, verdict))
+
+    def make(self) -> list[str]:
+        """Build the pages; return the warnings."""
+        import io
+
+        from sphinx.application import Sphinx
+        from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+        warnings = io.StringIO()
+        settings = {
+            "extensions": ["myst_nb", "sphinxcontrib.bibtex", "ledger_pages"],
+            "nb_execution_mode": "off",
+            "myst_enable_extensions": ["dollarmath"],
+            "bibtex_bibfiles": ["book/references.bib"],
+            "bibtex_reference_style": "author_year",
+            "html_theme": "basic",
+            "suppress_warnings": ["mystnb.unknown_mime_type"],
+        }
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(
+                str(self.source),
+                None,
+                str(self.build / "html"),
+                str(self.build / "doctrees"),
+                "html",
+                confoverrides=settings,
+                status=None,
+                warning=warnings,
+            )
+            app.build()
+        return [line for line in warnings.getvalue().splitlines() if line.strip()]
+
+    def page(self, name: str) -> Any:
+        from bs4 import BeautifulSoup
+
+        text = (self.build / "html" / "book" / f"{name}.html").read_text()
+        return BeautifulSoup(text, "html.parser")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> SmallBook:
+    return SmallBook(tmp_path)
+
+
+def verdict_on_page(book: SmallBook, name: str) -> str:
+    return book.page("claims").find(id=name).find(class_="ledger-badge").get_text()
+
+
+def test_pages_are_right_cold_again_and_after_a_change(book: SmallBook) -> None:
+    assert book.make() == []
+    assert verdict_on_page(book, "paper2000-eq1") == "proved"
+    assert verdict_on_page(book, "paper2000-eq2") == "measured"
+    card = book.page("claims").find(id="paper2000-eq2").get_text(" ", strip=True)
+    assert "Eq. 2 of Body [ 2000 ]" in card
+    assert "1–2 %" in card
+    assert "No claim checked so far" in book.page("errata").get_text()
+    first = {n: str(book.page(n).body) for n in ("claims", "errata", "status")}
+
+    assert book.make() == []
+    assert {n: str(book.page(n).body) for n in first} == first
+
+    book.chapter("first", "paper2000.eq1", "refuted")
+    changed = yaml.safe_load(yaml.safe_dump(CLAIMS))
+    changed["claims"]["paper2000.eq1"]["verdict"] = "refuted"
+    book.claims(changed)
+    assert book.make() == []
+    assert verdict_on_page(book, "paper2000-eq1") == "refuted"
+    above = book.page("claims").find(id="paper2000-eq2")
+    assert "Eq. 1 (refuted)" in above.find(class_="ledger-doubt").get_text()
+    assert book.page("errata").find(id="erratum-paper2000-eq1")
+    assert not book.page("errata").find(id="erratum-paper2000-eq2")
+
+
+def test_a_changed_chapter_alone_reaches_the_pages(book: SmallBook) -> None:
+    book.make()
+    book.chapter("first", "paper2000.eq1", "refuted")
+    (warning,) = book.make()
+    assert "paper2000.eq1" in warning and "refuted" in warning and "proved" in warning
+    assert verdict_on_page(book, "paper2000-eq1") == "refuted"
+
+
+def test_a_lost_executed_copy_is_made_again(book: SmallBook) -> None:
+    import shutil
+
+    book.make()
+    shutil.rmtree(book.build / "jupyter_execute")
+    assert book.make() == []
+    assert verdict_on_page(book, "paper2000-eq1") == "proved"
+
+
+def test_what_does_not_fit_is_a_warning(book: SmallBook) -> None:
+    book.chapter("second", "paper2000.eq3", "measured")
+    warnings = book.make()
+    assert any("paper2000.eq3" in w and "no claim" in w for w in warnings)
+    assert any("paper2000.eq2" in w and "no evidence" in w for w in warnings)
+    assert verdict_on_page(book, "paper2000-eq2") == "no evidence"
+
+
+def test_an_unknown_claim_in_the_text_is_a_warning(book: SmallBook) -> None:
+    book.write("errata", "# Errata\n\n{claim}`nobody.eq1`\n")
+    assert any("nobody.eq1" in w for w in book.make())
+
+
+def test_pages_link_to_the_evidence_and_to_each_other(book: SmallBook) -> None:
+    book.make()
+    card = book.page("claims").find(id="paper2000-eq1")
+    targets = [a["href"] for a in card.find_all("a")]
+    assert "../notebooks/first.html#evidence-paper2000-eq1" in targets
+    assert book.page("errata").find("a", href="claims.html#paper2000-eq2")
+    nodes = book.page("claims").select("svg.ledger-graph a")
+    assert [a["href"] for a in nodes] == ["#paper2000-eq1", "#paper2000-eq2"]
+    _, problems = check_site.check(book.build / "html")
+    assert [p for p in problems if p.startswith("book/") and "mathjax" not in p] == []
+
+
+def test_status_names_no_machine(book: SmallBook) -> None:
+    import platform
+
+    book.make()
+    text = book.page("status").get_text()
+    assert "First" in text and "torch" in text and "0.0001" in text
+    assert platform.node() not in text
+    assert str(book.source) not in text
+
+
+# --- Colab, the site checker, the book's settings ----------------------------------------------
+
+
+def test_colab_cell_fetches_the_book_and_compiles() -> None:
+    cell = assets.colab_cell(
+        url="https://example.org/a/book/", branch="main", folder="notebooks", extras="book"
+    )
+    assert (
+        "git clone --quiet --depth 1 --branch main https://example.org/a/book/ /content/book"
+        in cell
+    )
+    plain = re.sub(r"^(\s+)[!%].*$", r"\1pass", cell, flags=re.MULTILINE)
+    compile(plain, "cell", "exec")
+
+
+def write_site(folder: Path, body: str) -> Path:
+    (folder / "index.html").write_text(f"<html><body>{body}</body></html>")
+    (folder / "other.html").write_text('<p id="here">x</p>')
+    (folder / "a.svg").write_text("<svg/>")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<a href="other.html#here">x</a>',
+        '<a href="https://example.org/">a link may lead anywhere</a>',
+        '<img src="a.svg" alt="A picture">',
+        '<a href="other.html"><img src="a.svg" alt="">in words</a>',
+        '<img src="data:image/svg+xml,x" alt="A picture">',
+        '<link rel="canonical" href="https://example.org/">',
+    ],
+)
+def test_site_checker_passes(tmp_path: Path, body: str) -> None:
+    assert check_site.check(write_site(tmp_path, body)) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('<a href="nowhere.html">x</a>', "missing nowhere.html"),
+        ('<a href="other.html#there">x</a>', "no anchor other.html#there"),
+        ('<a href="#there">x</a>', "no anchor #there"),
+        ('<a href="/other.html">x</a>', "absolute path /other.html"),
+        ('<a href="../other.html">x</a>', "missing ../other.html"),
+        ('<script src="https://example.org/a.js"></script>', "loads https://example.org/a.js"),
+        ('<link rel="stylesheet" href="//example.org/a.css">', "loads //example.org/a.css"),
+        ('<style>a{src:url("https://example.org/f")}</style>', "style loads https://example"),
+        ('<img src="a.svg">', "image without alternative text"),
+        ('<img src="a.svg" alt="">', "image without alternative text"),
+        ('<img src="a.svg" alt="_images/a.svg">', "file name as alternative text"),
+        ('<a href="file:///home/a">x</a>', "file of this machine"),
+    ],
+)
+def test_site_checker_finds(tmp_path: Path, body: str, problem: str) -> None:
+    _, problems = check_site.check(write_site(tmp_path, body))
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_site_checker_refuses_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="root must hold HTML pages"):
+        check_site.check(tmp_path)
+
+
+def test_the_books_settings_reach_sphinx() -> None:
+    """Jupyter Book ignores unknown keys silently."""
+    config_module = pytest.importorskip("jupyter_book.config")
+    final, _ = config_module.get_final_config(
+        user_yaml=ROOT / "_config.yml",
+        sourcedir=ROOT,
+        cli_config={"latex_individualpages": False},
+        raise_on_invalid=True,
+    )
+    assert final["external_toc_exclude_missing"] is True
+    assert final["nb_execution_mode"] == "cache"
+    assert final["nb_execution_raise_on_error"] is True
+    assert final["html_context"] == {"default_mode": "auto"}
+    assert final["html_theme_options"]["repository_url"].startswith("https://github.com/")
+    assert final["html_theme_options"]["launch_buttons"]["colab_url"]
+    for name in ("offline_assets", "ledger_pages", "api_docs", "sphinx_proof", "sphinx_exercise"):
+        assert name in final["extensions"]
+    for key in ("html_favicon",):
+        assert (ROOT / final[key]).exists()
+
+
+def test_table_of_contents_names_pages_that_exist() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+    assert len(files) == len(set(files))
+    written = {p.relative_to(ROOT).with_suffix("").as_posix() for p in ROOT.glob("*/*.md")}
+    chapters = {f for f in files if f.startswith("notebooks/")}
+    assert {f for f in files if f.startswith("book/")} == {
+        w for w in written if w.startswith("book/")
+    }
+    assert {w for w in written if w.startswith("notebooks/")} <= chapters
