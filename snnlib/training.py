@@ -226,15 +226,15 @@ def fit(
                     output = network(current)
                     value = function(output, targets)
                     value.backward()
-                    number = value.item()
-                    if not (math.isfinite(number) and _finite_gradients(parameters)):
+                    scalar = value.item()
+                    if not (math.isfinite(scalar) and _finite_gradients(parameters)):
                         raise FloatingPointError(
                             f"training stopped in epoch {epoch + 1} of {epochs}, batch "
-                            f"{index + 1}, at loss {number:g}: {_where(network, current)}"
+                            f"{index + 1}, at loss {scalar:g}: {_where(network, current)}"
                         )
                     optimizer.step()
                     schedule.step()
-                    totals.add(number, output, targets)
+                    totals.add(scalar, output, targets)
                     if bar is not None:
                         bar.update()
                 _append(history, totals.means(), float(schedule.get_last_lr()[0]))
