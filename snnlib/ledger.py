@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -107,6 +108,7 @@ class Claim:
     entries: int = 0
     level: str | None = None
     effect: float | None = None
+    namespace: str = ""
     citation: str = ""
 
     @property
@@ -121,7 +123,7 @@ class Claims:
 
     claims: Mapping[str, Claim]
     namespaces: Mapping[str, Mapping[str, Any]]
-    symbol_names: Mapping[Any, str]
+    notation: Mapping[str, Mapping[Any, str]]
 
     @property
     def entries(self) -> int:
@@ -133,10 +135,13 @@ class Claims:
         """False-alarm level of one measured entry."""
         return FAMILY_LEVEL / max(self.entries, 1)
 
-    def latex(self, expression: Any) -> str:
-        """Return LaTeX of an expression in the sources' notation."""
+    def latex(self, expression: Any, namespace: str = "", **options: Any) -> str:
+        """Return LaTeX of an expression in the notation of a namespace, then of the others."""
         sympy = require("sympy", "book")
-        return str(sympy.latex(expression, symbol_names=dict(self.symbol_names)))
+        names: dict[Any, str] = {}
+        for notation in (*self.notation.values(), self.notation.get(namespace, {})):
+            names.update(notation)
+        return str(sympy.latex(expression, symbol_names=names, **options))
 
 
 @dataclass
@@ -217,26 +222,27 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     sources = content.get("sources") or {}
     namespaces: dict[str, dict[str, Any]] = {}
-    names: dict[Any, str] = {}
+    notation: dict[str, dict[Any, str]] = {}
     for source, entries in (content.get("symbols") or {}).items():
-        namespaces[source] = {}
+        namespaces[source], notation[source] = {}, {}
         for name, spec in (entries or {}).items():
             symbol = _make_symbol(name, spec or {})
             namespaces[source][name] = symbol
             if "latex" in (spec or {}):
-                names[symbol] = spec["latex"]
+                notation[source][symbol] = spec["latex"]
+    printer = Claims({}, namespaces, notation)
     claims: dict[str, Claim] = {}
     for name, spec in (content.get("claims") or {}).items():
         spec = dict(spec)
         text = spec.pop("printed", None)
-        namespace = namespaces.get(spec.pop("namespace", spec.get("source")), {})
+        spec["namespace"] = spec.get("namespace", spec.get("source"))
         expression, shown = None, None
         if text is not None:
             try:
-                expression, as_typed = _parse(text, namespace)
+                expression, as_typed = _parse(text, namespaces.get(spec["namespace"], {}))
             except (sympy.SympifyError, TypeError, SyntaxError) as error:
                 raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
-            shown = sympy.latex(as_typed, symbol_names=names, order="none")
+            shown = printer.latex(as_typed, spec["namespace"], order="none")
         spec["uses"] = tuple(spec.get("uses") or ())
         try:
             claim = Claim(id=name, printed=expression, printed_latex=shown, **spec)
@@ -263,7 +269,7 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
             if used not in claims:
                 raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
     _refuse_circles(claims)
-    return Claims(claims, namespaces, names)
+    return Claims(claims, namespaces, notation)
 
 
 def _parse(text: str, namespace: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -374,16 +380,16 @@ def printed(claim_id: str) -> Any:
     return _printed(_claim(claim_id), "show")
 
 
-def latex(expression: Any) -> str:
-    """LaTeX of an expression in the notation of the sources."""
-    return _claims().latex(expression)
+def latex(expression: Any, source: str = "") -> str:
+    """LaTeX of an expression in the notation of a source, else of any that knows its symbols."""
+    return _claims().latex(expression, source)
 
 
-def show(*expressions: Any) -> None:
-    """Display expressions as mathematics in the notation of the sources, one per line."""
+def show(*expressions: Any, source: str = "") -> None:
+    """Display expressions as mathematics in the notation of a source, one per line."""
     display = require("IPython.display", "book")
     for expression in expressions:
-        display.display(display.Math(latex(expression)))
+        display.display(display.Math(latex(expression, source)))
 
 
 def seed(stream: str) -> int:
@@ -589,7 +595,7 @@ def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -
             detail="; ".join(dict.fromkeys(reasons)).capitalize()
             + "."
             + _built(cells)
-            + (f" Derived: \\({html.escape(_claims().latex(derived))}\\)."),
+            + (f" Derived: \\({html.escape(_claims().latex(derived, claim.namespace))}\\)."),
         ),
     )
 
@@ -621,9 +627,8 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
             raise ClaimFailed(f"{claim_id}: {item} is false: {decision.reason}")
         if decision.truth is None:
             raise ValueError(f"{claim_id}: {item} is undecided: {decision.reason}")
-        reasons.append(
-            f"\\({html.escape(_claims().latex(item))}\\): {html.escape(decision.reason)}"
-        )
+        stated = html.escape(_claims().latex(item, claim.namespace))
+        reasons.append(f"\\({stated}\\): {html.escape(decision.reason)}")
     if claim.printed is not None:
         statement = claim.printed.subs(dict(where)) if where else claim.printed
         if not any(_same_relation(statement, item) for item in relations):
@@ -845,8 +850,9 @@ def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected
             raise ValueError(f"{claim.id}: the corrected statement is undecided at {point}")
         if not truth:
             raise ClaimFailed(f"{claim.id}: the corrected statement is false at {point} too")
-        corrected_latex = _claims().latex(corrected)
-    shown = ",\\; ".join(f"{_claims().latex(k)} = {_claims().latex(v)}" for k, v in point.items())
+        corrected_latex = _claims().latex(corrected, claim.namespace)
+    write = partial(_claims().latex, namespace=claim.namespace)
+    shown = ",\\; ".join(f"{write(k)} = {write(v)}" for k, v in point.items())
     return Evidence(
         claim.id,
         "refuted",
