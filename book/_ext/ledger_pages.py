@@ -320,9 +320,9 @@ def gather(app: Sphinx, env: BuildEnvironment) -> list[str]:
     claims = registered(env)
     bundles = [e for nb in notebooks.values() for e in ledger.stored_evidence(nb)]
     printed = {
-        claim.id: claims.latex(claim.printed)
+        claim.id: claim.printed_latex
         for claim in claims.claims.values()
-        if claim.printed is not None
+        if claim.printed_latex is not None
     }
     app._ledger_book = assemble(claims.claims, bundles, printed)  # type: ignore[attr-defined]
     app._ledger_anchors = {  # type: ignore[attr-defined]
