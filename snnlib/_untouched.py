@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[nn.Module]:
-    """Restore buffers, training modes and torch's global random state when the block ends.
+    """Keep buffers, training modes and torch's global random state as they are.
 
     Inside, the network runs in the mode it is in, so that a probe sees what training would see
     (batch statistics, dropout) without moving running means or the random stream.
@@ -27,7 +27,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     network = getattr(network, "_orig_mod", network)
     modes = [(module, module.training) for module in network.modules()]
     buffers = [
-        (module._buffers, name, buffer, buffer.detach().clone())
+        (module._buffers, name, buffer)
         for module in network.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -36,11 +36,13 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     cuda = [device for device in devices if device.type == "cuda"]
     with torch.random.fork_rng(devices=cuda), eager:
         try:
+            # The block works on copies: a graph that the caller holds keeps its own buffers.
+            copies: dict[Tensor, Tensor] = {}
+            for holder, name, buffer in buffers:
+                holder[name] = copies.setdefault(buffer, buffer.detach().clone())
             yield network
         finally:
             for module, training in modes:
                 module.training = training
-            with torch.no_grad():
-                for holder, name, buffer, before in buffers:
-                    # A forward pass may have written into the buffer or put another in its place.
-                    holder[name] = buffer.copy_(before)
+            for holder, name, buffer in buffers:
+                holder[name] = buffer

@@ -155,9 +155,9 @@ def _gradient_variance(
                 raise ValueError(f"loss must return a scalar tensor, got {value!r}")
         else:
             value = (output * _cotangent(output, seed)).sum()
-    gradients: tuple[Tensor | None, ...] = (None,) * len(currents)
-    if value.requires_grad:
-        gradients = torch.autograd.grad(value, currents, allow_unused=True)
+        gradients: tuple[Tensor | None, ...] = (None,) * len(currents)
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, currents, allow_unused=True)
     rows = []
     for current, found in zip(currents, gradients, strict=True):
         if found is None:  # the output does not depend on this layer
