@@ -115,7 +115,7 @@ def evaluate(
         The means over all samples.
 
     Raises:
-        ValueError: If the data are empty, or an argument is outside its range.
+        ValueError: If the data are empty or not finite, or an argument is outside its range.
 
     Example:
         A network that never fires guesses the first class.
@@ -174,8 +174,8 @@ def fit(
         Loss, accuracy and output rate of every epoch.
 
     Raises:
-        ValueError: If an argument is outside its range, the data are empty, or the network has
-            nothing to learn. Then nothing was changed.
+        ValueError: If an argument is outside its range, the data are empty or not finite, or the
+            network has nothing to learn. Then nothing was changed.
         FloatingPointError: If the loss or a gradient is not finite; says in which epoch and batch
             and where in the network. The parameters are those before that update.
         ImportError: If a progress bar is asked for and tqdm is missing.
@@ -300,6 +300,10 @@ def _loss(loss: str | Loss) -> Loss:
 def _check_data(name: str, data: Dataset) -> None:
     if len(data) == 0:
         raise ValueError(f"{name} must hold at least one sample, got {data!r}")
+    # A NaN potential never exceeds a threshold: the network would quietly train on silence.
+    bad = (~torch.isfinite(data.inputs).flatten(1).all(1)).nonzero()
+    if len(bad):
+        raise ValueError(f"{name} must be finite, got a sample that is not: {bad[0].item()}")
 
 
 @contextmanager
@@ -330,8 +334,6 @@ def _finite_gradients(parameters: list[Any]) -> bool:
 
 def _where(network: nn.Module, current: Tensor) -> str:
     """The first thing in the network that is not finite, in the order of the forward pass."""
-    if not bool(torch.isfinite(current).all()):
-        return "the input is not finite"
     for name, parameter in network.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             return f"parameter {name!r} is not finite"
@@ -343,4 +345,4 @@ def _where(network: nn.Module, current: Tensor) -> str:
     for name, parameter in network.named_parameters():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
             return f"the gradient of {name!r} is not finite"
-    return "the loss or the norm of the gradient overflows"
+    return "the network is finite, the loss or the norm of the gradient is not"
