@@ -20,12 +20,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from snnlib._claims import READ, VERDICTS, Claim, Claims, read_claims
+from snnlib._evidence import MIME, Evidence, audit, line, stored_evidence
 from snnlib._extras import require
 from snnlib._significance import (
     DETECTION,
@@ -58,22 +59,10 @@ __all__ = [
     "refute",
     "seed",
     "show",
+    "stored_evidence",
     "symbols",
 ]
 
-MIME = "application/vnd.snnlib.evidence+json"
-VERDICTS = (
-    "definition",
-    "proved",
-    "measured",
-    "corrected",
-    "refuted",
-    "inconclusive",
-    "not testable here",
-)
-READ = ("full text", "code", "summary", "recalled", "ours")
-MEDIAN_LAW_MDE = 0.02
-"""Largest median of the minimum detectable errors of all entries of law-level checks."""
 BASE_SEED = 20260
 """Seed of the book when the environment variable SNNLIB_SEED is not set."""
 
@@ -91,80 +80,6 @@ class Data(NamedTuple):
     dof: float | None = None
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One entry of the list of claims; `printed` is None for a claim in words."""
-
-    id: str
-    source: str
-    locator: str
-    read: str
-    statement: str
-    verdict: str
-    chapter: str
-    printed: Any = None
-    printed_latex: str | None = None
-    uses: tuple[str, ...] = ()
-    entries: int = 0
-    level: str | None = None
-    effect: float | None = None
-    namespace: str = ""
-    citation: str = ""
-
-    @property
-    def anchor(self) -> str:
-        """HTML id of the claim's row on the claims page."""
-        return self.id.replace(".", "-")
-
-
-@dataclass(frozen=True)
-class Claims:
-    """The whole list of claims: by id, with the symbols of each source."""
-
-    claims: Mapping[str, Claim]
-    namespaces: Mapping[str, Mapping[str, Any]]
-    notation: Mapping[str, Mapping[Any, str]]
-
-    @property
-    def entries(self) -> int:
-        """Measured entries registered over the whole book."""
-        return sum(claim.entries for claim in self.claims.values())
-
-    @property
-    def level(self) -> float:
-        """False-alarm level of one measured entry."""
-        return FAMILY_LEVEL / max(self.entries, 1)
-
-    def latex(self, expression: Any, namespace: str = "", **options: Any) -> str:
-        """Return LaTeX of an expression in the notation of a namespace, then of the others."""
-        sympy = require("sympy", "book")
-        names: dict[Any, str] = {}
-        for notation in (*self.notation.values(), self.notation.get(namespace, {})):
-            names.update(notation)
-        return str(sympy.latex(expression, symbol_names=names, **options))
-
-
-@dataclass
-class Evidence:
-    """What one call found; the fields are stored as JSON in the cell's output."""
-
-    claim: str
-    verdict: str
-    kind: str
-    statement_latex: str | None = None
-    corrected_latex: str | None = None
-    summary: str = ""
-    margin: float | None = None
-    mde: list[float] | None = None
-    entries: int | None = None
-    level: str | None = None
-    alpha: float | None = None
-    dof: float | None = None
-    standard_error: list[float] | None = None
-    cells: list[int] | None = None
-    detail: str = ""
-
-
 @dataclass
 class _State:
     """The list of claims that the running chapter loaded, and its evidence so far."""
@@ -174,150 +89,6 @@ class _State:
 
 
 _state = _State()
-
-
-# ---------------------------------------------------------------- reading the list of claims
-
-
-def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
-    sympy = require("sympy", "book")
-    unknown = set(spec) - {"latex", "assume", "kind", "shape"}
-    if unknown:
-        raise ValueError(f"symbol {name}: unknown keys {sorted(unknown)}")
-    kind = spec.get("kind", "symbol")
-    if kind == "symbol":
-        return sympy.Symbol(name, **dict.fromkeys(spec.get("assume", ["real"]), True))
-    if kind == "function":
-        return sympy.Function(spec.get("latex", name))
-    if kind == "indexed":
-        return sympy.IndexedBase(spec.get("latex", name))
-    if kind == "matrix":
-        rows, columns = (sympy.sympify(str(s)) for s in spec["shape"])
-        return sympy.MatrixSymbol(name, rows, columns)
-    raise ValueError(
-        f"symbol {name}: kind must be symbol, function, indexed or matrix, got {kind!r}"
-    )
-
-
-def read_claims(path: str | os.PathLike[str]) -> Claims:
-    """Read and check a list of claims.
-
-    Args:
-        path: the YAML file; its keys are `sources`, `symbols` and `claims`.
-
-    Returns:
-        The checked list.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if an entry is malformed; the message names the claim and the key.
-    """
-    yaml = require("yaml", "book")
-    sympy = require("sympy", "book")
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"no list of claims at {file}: a chapter runs in the folder notebooks/ of the book"
-        )
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    sources = content.get("sources") or {}
-    namespaces: dict[str, dict[str, Any]] = {}
-    notation: dict[str, dict[Any, str]] = {}
-    for source, entries in (content.get("symbols") or {}).items():
-        namespaces[source], notation[source] = {}, {}
-        for name, spec in (entries or {}).items():
-            symbol = _make_symbol(name, spec or {})
-            namespaces[source][name] = symbol
-            if "latex" in (spec or {}):
-                notation[source][symbol] = spec["latex"]
-    printer = Claims({}, namespaces, notation)
-    claims: dict[str, Claim] = {}
-    for name, spec in (content.get("claims") or {}).items():
-        spec = dict(spec)
-        text = spec.pop("printed", None)
-        spec["namespace"] = spec.get("namespace", spec.get("source"))
-        expression, shown = None, None
-        if text is not None:
-            try:
-                expression, as_typed = _parse(text, namespaces.get(spec["namespace"], {}))
-            except (sympy.SympifyError, TypeError, SyntaxError) as error:
-                raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
-            shown = printer.latex(as_typed, spec["namespace"], order="none")
-        spec["uses"] = tuple(spec.get("uses") or ())
-        try:
-            claim = Claim(id=name, printed=expression, printed_latex=shown, **spec)
-        except TypeError as error:
-            raise ValueError(f"claim {name}: {error}") from None
-        if claim.source not in sources:
-            raise ValueError(f"claim {name}: source {claim.source!r} is not in {sorted(sources)}")
-        if claim.verdict not in VERDICTS:
-            raise ValueError(f"claim {name}: verdict {claim.verdict!r} is not in {VERDICTS}")
-        if claim.read not in READ:
-            raise ValueError(f"claim {name}: read {claim.read!r} is not in {READ}")
-        if claim.verdict in ("refuted", "corrected") and claim.read in ("summary", "recalled"):
-            raise ValueError(
-                f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
-            )
-        if claim.level not in (None, "law", "curve"):
-            raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
-        if claim.entries < 0:
-            raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
-        citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
-        claims[name] = Claim(**{**_shallow(claim), "citation": citation})
-    for claim in claims.values():
-        for used in claim.uses:
-            if used not in claims:
-                raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
-    _refuse_circles(claims)
-    return Claims(claims, namespaces, notation)
-
-
-def _parse(text: str, namespace: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Parse a printed statement twice: evaluated, to compare, and as typed, to show."""
-    sympy = require("sympy", "book")
-    as_typed = sympy.sympify(text, locals=dict(namespace), evaluate=False)
-    evaluated = sympy.sympify(text, locals=dict(namespace))
-    if evaluated in (sympy.true, sympy.false):  # a relation that SymPy decides on its own
-        evaluated = as_typed
-    return evaluated, _tidy(as_typed)
-
-
-def _tidy(expression: Any) -> Any:
-    """Collect the numeric factors of unevaluated products, which print badly otherwise."""
-    sympy = require("sympy", "book")
-    if not getattr(expression, "args", ()) or isinstance(expression, sympy.MatrixExpr):
-        return expression
-    args = [_tidy(a) for a in expression.args]
-    if not isinstance(expression, sympy.Mul):
-        if isinstance(expression, sympy.Add | sympy.Pow | sympy.core.relational.Relational):
-            return expression.func(*args, evaluate=False)
-        return expression.func(*args)
-    factors = [f for a in args for f in (a.args if isinstance(a, sympy.Mul) else (a,))]
-    number = sympy.Mul(*(f.doit() for f in factors if f.doit().is_Rational))
-    rest = [f for f in factors if not f.doit().is_Rational]
-    if not rest:
-        return number
-    head = [] if number == 1 else [number]
-    return sympy.Mul(*head, *rest, evaluate=False) if head or len(rest) > 1 else rest[0]
-
-
-def _shallow(claim: Claim) -> dict[str, Any]:
-    return {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
-
-
-def _refuse_circles(claims: Mapping[str, Claim]) -> None:
-    done: set[str] = set()
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            raise ValueError(f"claims rest on each other: {' -> '.join((*path, name))}")
-        if name not in done:
-            for used in claims[name].uses:
-                visit(used, (*path, name))
-            done.add(name)
-
-    for name in claims:
-        visit(name, ())
 
 
 def load(path: str | os.PathLike[str] = "../book/claims.yml") -> None:
@@ -875,7 +646,7 @@ def _at_point(statement: Any, point: Mapping[Any, Any]) -> Any:
     return statement.subs(sizes).doit().subs(point).doit()
 
 
-# ------------------------------------------------------------------- evidence and its display
+# ------------------------------------------------------------------------ keeping the evidence
 
 
 def _provenance(claim_id: str, call: str) -> list[int] | None:
@@ -924,88 +695,8 @@ def _record(claim: Claim, found: Evidence) -> None:
     display(
         {
             MIME: asdict(found),
-            "text/html": _line(claim, found),
+            "text/html": line(claim, found),
             "text/plain": f"{found.verdict}: {claim.citation}: {found.summary}",
         },
         raw=True,
     )
-
-
-def _line(claim: Claim, found: Evidence) -> str:
-    slug = found.verdict.replace(" ", "-")
-    shown = f"\\({html.escape(found.statement_latex)}\\)" if found.statement_latex else ""
-    corrected = ""
-    if found.corrected_latex:
-        corrected = (
-            '<span class="ledger-corrected-statement">corrected: '
-            f"\\({html.escape(found.corrected_latex)}\\)</span>"
-        )
-    return (
-        f'<div class="ledger ledger-{slug}"><span class="ledger-verdict">{found.verdict}</span> '
-        f'<a class="ledger-claim" href="../book/claims.html#{claim.anchor}">'
-        f"{html.escape(claim.citation)}</a> "
-        f'<span class="ledger-statement">{shown}</span> {corrected}'
-        f'<span class="ledger-margin">{found.summary}</span>'
-        f'<details class="ledger-detail"><summary>how</summary>{found.detail}</details></div>'
-    )
-
-
-# -------------------------------------------------------------------------------------- audit
-
-
-def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> list[str]:
-    """Compare the evidence of executed chapters with the list of claims.
-
-    Args:
-        claims_path: the YAML file.
-        notebooks: executed notebooks (nbformat nodes) by chapter name; all of the book's.
-
-    Returns:
-        One message for each claim without evidence, piece of evidence without a claim, wrong
-        chapter or unexpected verdict, and one if the law-level checks are too weak.  An empty
-        list is a pass.
-    """
-    claims = read_claims(claims_path).claims
-    messages = []
-    law_errors: list[float] = []
-    seen: dict[str, str] = {}
-    for chapter, notebook in notebooks.items():
-        for found in stored_evidence(notebook):
-            name = str(found.get("claim"))
-            claim = claims.get(name)
-            if claim is None:
-                messages.append(f"{chapter}: evidence for {name!r}, which is no claim")
-                continue
-            if name in seen:
-                messages.append(f"{name}: evidence in {seen[name]} and again in {chapter}")
-            seen[name] = chapter
-            if claim.level == "law":
-                law_errors += found.get("mde") or [math.inf]
-            if claim.chapter != chapter:
-                messages.append(f"{name}: evidence in {chapter}, but registered in {claim.chapter}")
-            if found.get("verdict") != claim.verdict:
-                messages.append(
-                    f"{name}: verdict {found.get('verdict')!r} in {chapter}, expected "
-                    f"{claim.verdict!r}"
-                )
-    messages += [
-        f"{name}: no evidence (registered in {claim.chapter}, verdict {claim.verdict})"
-        for name, claim in claims.items()
-        if name not in seen and claim.verdict != "not testable here"
-    ]
-    if law_errors and np.median(law_errors) > MEDIAN_LAW_MDE:
-        messages.append(
-            f"the law-level checks detect errors of {100 * np.median(law_errors):.2g} % in the "
-            f"median; at most {100 * MEDIAN_LAW_MDE:g} % is promised"
-        )
-    return messages
-
-
-def stored_evidence(notebook: Any) -> list[dict[str, Any]]:
-    """Evidence stored in the outputs of an executed notebook, in order."""
-    return [
-        output["data"][MIME]
-        for cell in notebook["cells"]
-        for output in cell.get("outputs", ())
-        if MIME in output.get("data", {})
-    ]

@@ -1,0 +1,219 @@
+"""The list of claims: what each source states, once, and the verdict that is expected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snnlib._extras import require
+from snnlib._significance import FAMILY_LEVEL
+
+__all__ = ["READ", "VERDICTS", "Claim", "Claims", "read_claims"]
+
+VERDICTS = (
+    "definition",
+    "proved",
+    "measured",
+    "corrected",
+    "refuted",
+    "inconclusive",
+    "not testable here",
+)
+READ = ("full text", "code", "summary", "recalled", "ours")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of the list of claims; `printed` is None for a claim in words."""
+
+    id: str
+    source: str
+    locator: str
+    read: str
+    statement: str
+    verdict: str
+    chapter: str
+    printed: Any = None
+    printed_latex: str | None = None
+    uses: tuple[str, ...] = ()
+    entries: int = 0
+    level: str | None = None
+    effect: float | None = None
+    namespace: str = ""
+    citation: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """HTML id of the claim's row on the claims page."""
+        return self.id.replace(".", "-")
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The whole list of claims: by id, with the symbols of each source."""
+
+    claims: Mapping[str, Claim]
+    namespaces: Mapping[str, Mapping[str, Any]]
+    notation: Mapping[str, Mapping[Any, str]]
+
+    @property
+    def entries(self) -> int:
+        """Measured entries registered over the whole book."""
+        return sum(claim.entries for claim in self.claims.values())
+
+    @property
+    def level(self) -> float:
+        """False-alarm level of one measured entry."""
+        return FAMILY_LEVEL / max(self.entries, 1)
+
+    def latex(self, expression: Any, namespace: str = "", **options: Any) -> str:
+        """Return LaTeX of an expression in the notation of a namespace, then of the others."""
+        sympy = require("sympy", "book")
+        names: dict[Any, str] = {}
+        for notation in (*self.notation.values(), self.notation.get(namespace, {})):
+            names.update(notation)
+        return str(sympy.latex(expression, symbol_names=names, **options))
+
+
+def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
+    sympy = require("sympy", "book")
+    unknown = set(spec) - {"latex", "assume", "kind", "shape"}
+    if unknown:
+        raise ValueError(f"symbol {name}: unknown keys {sorted(unknown)}")
+    kind = spec.get("kind", "symbol")
+    if kind == "symbol":
+        return sympy.Symbol(name, **dict.fromkeys(spec.get("assume", ["real"]), True))
+    if kind == "function":
+        return sympy.Function(spec.get("latex", name))
+    if kind == "indexed":
+        return sympy.IndexedBase(spec.get("latex", name))
+    if kind == "matrix":
+        rows, columns = (sympy.sympify(str(s)) for s in spec["shape"])
+        return sympy.MatrixSymbol(name, rows, columns)
+    raise ValueError(
+        f"symbol {name}: kind must be symbol, function, indexed or matrix, got {kind!r}"
+    )
+
+
+def read_claims(path: str | os.PathLike[str]) -> Claims:
+    """Read and check a list of claims.
+
+    Args:
+        path: the YAML file; its keys are `sources`, `symbols` and `claims`.
+
+    Returns:
+        The checked list.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if an entry is malformed; the message names the claim and the key.
+    """
+    yaml = require("yaml", "book")
+    sympy = require("sympy", "book")
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no list of claims at {file}: a chapter runs in the folder notebooks/ of the book"
+        )
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    sources = content.get("sources") or {}
+    namespaces: dict[str, dict[str, Any]] = {}
+    notation: dict[str, dict[Any, str]] = {}
+    for source, entries in (content.get("symbols") or {}).items():
+        namespaces[source], notation[source] = {}, {}
+        for name, spec in (entries or {}).items():
+            symbol = _make_symbol(name, spec or {})
+            namespaces[source][name] = symbol
+            if "latex" in (spec or {}):
+                notation[source][symbol] = spec["latex"]
+    printer = Claims({}, namespaces, notation)
+    claims: dict[str, Claim] = {}
+    for name, spec in (content.get("claims") or {}).items():
+        spec = dict(spec)
+        text = spec.pop("printed", None)
+        spec["namespace"] = spec.get("namespace", spec.get("source"))
+        expression, shown = None, None
+        if text is not None:
+            try:
+                expression, as_typed = _parse(text, namespaces.get(spec["namespace"], {}))
+            except (sympy.SympifyError, TypeError, SyntaxError) as error:
+                raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
+            shown = printer.latex(as_typed, spec["namespace"], order="none")
+        spec["uses"] = tuple(spec.get("uses") or ())
+        try:
+            claim = Claim(id=name, printed=expression, printed_latex=shown, **spec)
+        except TypeError as error:
+            raise ValueError(f"claim {name}: {error}") from None
+        if claim.source not in sources:
+            raise ValueError(f"claim {name}: source {claim.source!r} is not in {sorted(sources)}")
+        if claim.verdict not in VERDICTS:
+            raise ValueError(f"claim {name}: verdict {claim.verdict!r} is not in {VERDICTS}")
+        if claim.read not in READ:
+            raise ValueError(f"claim {name}: read {claim.read!r} is not in {READ}")
+        if claim.verdict in ("refuted", "corrected") and claim.read in ("summary", "recalled"):
+            raise ValueError(
+                f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
+            )
+        if claim.level not in (None, "law", "curve"):
+            raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
+        if claim.entries < 0:
+            raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
+        citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
+        claims[name] = Claim(**{**_shallow(claim), "citation": citation})
+    for claim in claims.values():
+        for used in claim.uses:
+            if used not in claims:
+                raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
+    _refuse_circles(claims)
+    return Claims(claims, namespaces, notation)
+
+
+def _parse(text: str, namespace: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Parse a printed statement twice: evaluated, to compare, and as typed, to show."""
+    sympy = require("sympy", "book")
+    as_typed = sympy.sympify(text, locals=dict(namespace), evaluate=False)
+    evaluated = sympy.sympify(text, locals=dict(namespace))
+    if evaluated in (sympy.true, sympy.false):  # a relation that SymPy decides on its own
+        evaluated = as_typed
+    return evaluated, _tidy(as_typed)
+
+
+def _tidy(expression: Any) -> Any:
+    """Collect the numeric factors of unevaluated products, which print badly otherwise."""
+    sympy = require("sympy", "book")
+    if not getattr(expression, "args", ()) or isinstance(expression, sympy.MatrixExpr):
+        return expression
+    args = [_tidy(a) for a in expression.args]
+    if not isinstance(expression, sympy.Mul):
+        if isinstance(expression, sympy.Add | sympy.Pow | sympy.core.relational.Relational):
+            return expression.func(*args, evaluate=False)
+        return expression.func(*args)
+    factors = [f for a in args for f in (a.args if isinstance(a, sympy.Mul) else (a,))]
+    number = sympy.Mul(*(f.doit() for f in factors if f.doit().is_Rational))
+    rest = [f for f in factors if not f.doit().is_Rational]
+    if not rest:
+        return number
+    head = [] if number == 1 else [number]
+    return sympy.Mul(*head, *rest, evaluate=False) if head or len(rest) > 1 else rest[0]
+
+
+def _shallow(claim: Claim) -> dict[str, Any]:
+    return {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
+
+
+def _refuse_circles(claims: Mapping[str, Claim]) -> None:
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise ValueError(f"claims rest on each other: {' -> '.join((*path, name))}")
+        if name not in done:
+            for used in claims[name].uses:
+                visit(used, (*path, name))
+            done.add(name)
+
+    for name in claims:
+        visit(name, ())
