@@ -22,6 +22,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from snnlib.neurons import lif
+from snnlib.neurons.lif import Reset
 
 __all__ = ["CovarianceStep", "covariance_map"]
 
@@ -56,7 +57,7 @@ def covariance_map(
     *,
     leak: float,
     threshold: float,
-    reset: str = "subtract",
+    reset: Reset = "subtract",
     samples: int = 65_536,
     generator: torch.Generator | None = None,
 ) -> CovarianceStep:
