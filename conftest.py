@@ -1,6 +1,7 @@
 """Make every chapter (MyST text notebook) a test, and keep what its execution gave.
 
-Plain ``pytest`` executes all of ``notebooks/`` through nbmake, next to the library's tests and
+Plain ``pytest`` executes all of ``notebooks/``, and the pages of ``book/`` that have code cells,
+through nbmake, next to the library's tests and
 doctests.  What passes is put into the book's cache, so the book that is built afterwards executes
 nothing again.  When all chapters are current, the ledger is audited: a claim without evidence,
 evidence without a claim or an unexpected verdict fails the run.
@@ -101,8 +102,8 @@ class ChapterFile(pytest.File):
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ChapterFile | None:
-    """Collect ``notebooks/**/*.md``."""
-    if file_path.suffix == ".md" and chapters.NOTEBOOKS in file_path.parents:
+    """Collect ``notebooks/**/*.md`` and the pages of ``book`` that have code cells."""
+    if chapters.is_executable(file_path):
         return ChapterFile.from_parent(parent, path=file_path)
     return None
 
@@ -152,8 +153,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         record.pop(name, None)
     record |= {name: expected[name] for name in seconds}
     record = {name: made for name, made in record.items() if name in expected}
+    paths = {chapters.slug(path): path for path in chapters.executable()}
     for name, duration in seconds.items():
-        _put_into_book_cache(name, duration)
+        _put_into_book_cache(paths[name], duration)
     chapters.write_fingerprints(record)
     remarks = [f"{len(seconds)} executed chapters put into the book's cache"]
     problems: list[str] = []
@@ -168,11 +170,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _put_into_book_cache(name: str, seconds: float) -> None:
+def _put_into_book_cache(path: Path, seconds: float) -> None:
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
 
-    path = chapters.NOTEBOOKS / f"{name}.md"
     notebook = nbformat.read(chapters.executed_copy(path), as_version=4)
     get_cache(str(chapters.CACHE)).cache_notebook_bundle(
         CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds}),
@@ -186,7 +187,7 @@ def _audit() -> list[str]:
 
     executed = {
         chapters.slug(path): nbformat.read(chapters.executed_copy(path), as_version=4)
-        for path in chapters.chapters()
+        for path in chapters.executable()
     }
     return list(ledger.audit(chapters.CLAIMS, executed))
 

@@ -108,6 +108,7 @@ def book(tmp_path, monkeypatch):
     """A book of two chapters whose executions are recorded as current."""
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
     monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(chapters, "BOOK", tmp_path / "book")
     monkeypatch.setattr(chapters, "EXECUTED", tmp_path / "_build" / "executed")
     monkeypatch.setattr(chapters, "RECORD", tmp_path / "_build" / "executed" / "prints.json")
     monkeypatch.delenv("SNNLIB_SEED", raising=False)
@@ -137,6 +138,22 @@ def test_an_edit_of_a_chapter_makes_it_stale(book):
     with (book / "notebooks" / "two.md").open("a") as file:
         file.write("x")
     assert [path.stem for path in chapters.stale_chapters()] == ["two"]
+
+
+def test_a_page_with_code_is_executed_like_a_chapter(book):
+    write_chapter(book / "book" / "page.md", "1 + 1")
+    (book / "book" / "plain.md").write_text("# Prose\n\nkernelspec: none\n")
+    assert [chapters.slug(path) for path in chapters.stale_chapters()] == ["book/page"]
+    assert chapters.executed_copy(book / "book" / "page.md").match("executed/book/page.ipynb")
+    assert [path.stem for path in chapters.chapters()] == ["one", "two"]
+
+
+def test_code_beside_the_pages_makes_every_chapter_stale(book):
+    (book / "book" / "_ext").mkdir()
+    (book / "book" / "_ext" / "extension.py").write_text("")
+    assert chapters.stale_chapters() == []
+    (book / "book" / "draw.py").write_text("")
+    assert len(chapters.stale_chapters()) == 2
 
 
 def test_another_seed_makes_every_chapter_stale(book, monkeypatch):

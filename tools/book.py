@@ -34,7 +34,7 @@ def execute() -> None:
     """Run the stale chapters as tests, which puts them into the book's cache."""
     stale = chapters.stale_chapters()
     if stale:
-        print(f"executing {len(stale)} of {len(chapters.chapters())} chapters", flush=True)
+        print(f"executing {len(stale)} of {len(chapters.executable())} chapters", flush=True)
         _call("-m", "pytest", f"-n{min(2, len(stale))}", *map(str, stale))
 
 

@@ -1,4 +1,8 @@
-"""Chapters: where they are, whether their last execution is still current, how to run one."""
+"""Chapters: where they are, whether their last execution is still current, how to run one.
+
+A chapter is a text notebook in ``notebooks``.  A page of ``book`` may have code cells too; it is
+executed and kept like a chapter, and is called a page here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-CLAIMS = ROOT / "book" / "claims.yml"
+BOOK = ROOT / "book"
+CLAIMS = BOOK / "claims.yml"
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"  # executed copies of the chapters, as .ipynb
 CACHE = BUILD / ".jupyter_cache"  # where the book looks for them
@@ -25,18 +30,37 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def chapters() -> list[Path]:
-    """List the text notebooks, in the order of their names."""
+    """List the chapters, in the order of their names."""
     return sorted(NOTEBOOKS.rglob("*.md"))
 
 
+def executable() -> list[Path]:
+    """List the chapters and the pages with code cells."""
+    return chapters() + [path for path in sorted(BOOK.rglob("*.md")) if is_executable(path)]
+
+
+def is_executable(path: Path) -> bool:
+    """Tell text notebooks from plain pages: their header names a kernel."""
+    if path.suffix != ".md" or not path.is_relative_to(ROOT):
+        return False
+    if NOTEBOOKS in path.parents:
+        return True
+    header = re.match(r"---\n(.*?)^---$", path.read_text(), flags=re.S | re.M)
+    return BOOK in path.parents and header is not None and "kernelspec:" in header[1]
+
+
 def slug(path: Path) -> str:
-    """Name a chapter by its path inside ``notebooks``, without the suffix."""
-    return path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+    """Name a chapter by its path inside ``notebooks``, a page by its path, without the suffix."""
+    return (
+        path.relative_to(NOTEBOOKS if NOTEBOOKS in path.parents else ROOT)
+        .with_suffix("")
+        .as_posix()
+    )
 
 
 def executed_copy(path: Path) -> Path:
     """Place of a chapter's executed copy."""
-    return (EXECUTED / path.relative_to(NOTEBOOKS)).with_suffix(".ipynb")
+    return EXECUTED / f"{slug(path)}.ipynb"
 
 
 def plain(text: str) -> str:
@@ -72,15 +96,17 @@ def files(*names: str, skip: Collection[str] = ()) -> list[Path]:
 
 
 def expected_fingerprints() -> dict[str, str]:
-    """Hash, for each chapter, everything that its numbers depend on.
+    """Hash, for each chapter and page, everything that its numbers depend on.
 
-    That is the chapter itself, the library, the stored results, the lock file, the claims (their
-    number sets the significance level), the base seed and the Python version.
+    That is its own text, the library, other code beside the notebooks and pages, the stored
+    results, the lock file, the claims (their number sets the significance level), the base seed
+    and the Python version.
     """
     shared = files("snnlib", "results", "requirements.txt", "book/claims.yml")
-    shared += [path for path in files("notebooks") if path.suffix not in (".md", ".ipynb")]
+    beside = files("notebooks", "book", skip=(".md", ".ipynb"))
+    shared += [path for path in beside if path.suffix == ".py" and "_ext" not in path.parts]
     common = fingerprint(shared, os.environ.get("SNNLIB_SEED", ""), sys.version)
-    return {slug(path): fingerprint([path], common) for path in chapters()}
+    return {slug(path): fingerprint([path], common) for path in executable()}
 
 
 def recorded_fingerprints() -> dict[str, str]:
@@ -96,9 +122,9 @@ def write_fingerprints(record: Mapping[str, str]) -> None:
 
 
 def stale_chapters() -> list[Path]:
-    """List the chapters without a current, passing execution."""
+    """List the chapters and pages without a current, passing execution."""
     record, expected = recorded_fingerprints(), expected_fingerprints()
-    return [path for path in chapters() if record.get(slug(path)) != expected[slug(path)]]
+    return [path for path in executable() if record.get(slug(path)) != expected[slug(path)]]
 
 
 # --- run a chapter without its figures --------------------------------------------------------
