@@ -210,6 +210,9 @@ class _Provenance(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name.endswith("_like") or name.startswith("new_"):
+            return result  # takes a shape, not values
         inputs = tree_leaves((args, kwargs))
         origins = _origins(inputs)
         if origins:
