@@ -194,7 +194,7 @@ def test_spread_keeps_distances_and_mean(wanted: list[float]) -> None:
 def test_drawing_is_well_formed_and_accessible() -> None:
     def describe(node: str) -> Any:
         return graph.NodeText(
-            label=node, line="✓ proved", title=f"<{node}>", href=f"#{node}", css="ledger-proved"
+            label=node, icon="✓", title=f"<{node}>", href=f"#{node}", css="ledger-proved"
         )
 
     text = graph.draw(["a", "b"], [("a", "b")], describe, title="T", description="D & E")
@@ -266,6 +266,11 @@ def chapter(title: str, name: str, verdict: str) -> str:
     return nbformat.writes(notebook)
 
 
+STATUS = "# Status\n\n```{ledger-counts}\n```\n" + "".join(
+    f"\n```{{ledger-status}} {part}\n```\n" for part in ("chapters", "measurements", "versions")
+)
+
+
 class SmallBook:
     """A book of two chapters with stored outputs, as jupyter-cache would give them."""
 
@@ -276,7 +281,7 @@ class SmallBook:
             (self.source / name).mkdir(parents=True)
         self.write("claims", "# Claims\n\n```{ledger-graph}\n```\n\n```{ledger-claims}\n```\n")
         self.write("errata", "# Errata\n\n```{ledger-errata}\n```\n\n{claim}`paper2000.eq2`\n")
-        self.write("status", "# Status\n\n```{ledger-counts}\n```\n\n```{ledger-status}\n```\n")
+        self.write("status", STATUS)
         (self.source / "book" / "references.bib").write_text(
             "@misc{paper2000, author={Body, Some}, title={T}, year={2000}}"
         )

@@ -8,16 +8,17 @@ functions, no Sphinx, no external program.
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import mean
 
-NODE_WIDTH = 120.0
-NODE_HEIGHT = 42.0
-GAP_X = 34.0
-GAP_Y = 14.0
-PART_GAP = 26.0
+NODE_WIDTH = 136.0
+NODE_HEIGHT = 38.0
+GAP_X = 30.0
+GAP_Y = 9.0
+PART_GAP = 22.0
 MARGIN = 6.0
 GRID_COLUMNS = 5
 
@@ -247,7 +248,7 @@ class NodeText:
     """What a node shows and says."""
 
     label: str
-    line: str
+    icon: str
     title: str
     href: str
     css: str
@@ -265,13 +266,14 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "".join(parts)
 
 
-def shorten(text: str, length: int = 16) -> str:
-    """Cut a label that would not fit into its node.
+def wrap(text: str, width: int = 17) -> list[str]:
+    """Break a label into at most two lines that fit into a node.
 
-    >>> shorten("a long label that does not fit")
-    'a long label th…'
+    >>> wrap("Eq. 10"), wrap("gain for a rate over time steps")
+    (['Eq. 10'], ['gain for a rate', 'over time steps'])
     """
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    lines = textwrap.wrap(text, width, max_lines=2, placeholder=" …")
+    return lines or [""]
 
 
 def draw(
@@ -305,17 +307,22 @@ def draw(
     for node in nodes:
         x, y = placed.positions[node]
         text = describe(node)
+        lines = wrap(text.label)
+        first = 23.5 if len(lines) == 1 else 16.0
+        label = "".join(
+            f'<tspan x="26" y="{first + 14 * i:g}">{escape(line)}</tspan>'
+            for i, line in enumerate(lines)
+        )
         body = (
             f"<title>{escape(text.title)}</title>"
-            f'<rect width="{NODE_WIDTH:.0f}" height="{NODE_HEIGHT:.0f}" rx="8"/>'
-            f'<text class="lg-label" x="{NODE_WIDTH / 2:.0f}" y="18">'
-            f"{escape(shorten(text.label))}</text>"
-            f'<text class="lg-line" x="{NODE_WIDTH / 2:.0f}" y="33">{escape(text.line)}</text>'
+            f'<rect width="{NODE_WIDTH:g}" height="{NODE_HEIGHT:g}" rx="7"/>'
+            f'<text class="lg-icon" x="14" y="24">{escape(text.icon)}</text>'
+            f'<text class="lg-label">{label}</text>'
         )
         group = f'<g class="lg-node {text.css}" transform="translate({x:.1f} {y:.1f})">'
         if text.href:
-            label = escape(text.title, quote=True)
-            body = f'<a href="{escape(text.href, quote=True)}" aria-label="{label}">{body}</a>'
+            name = escape(text.title, quote=True)
+            body = f'<a href="{escape(text.href, quote=True)}" aria-label="{name}">{body}</a>'
         out.append(f"{group}{body}</g>")
     out.append("</svg>")
     return "\n".join(out)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import unescape
 from importlib import metadata
 from pathlib import Path
@@ -132,9 +132,17 @@ class GraphDirective(LedgerDirective):
 
 
 class StatusDirective(LedgerDirective):
-    """Versions, execution times and levels of this build."""
+    """Facts about this build: ``chapters``, ``measurements`` or ``versions``."""
 
     kind = "status"
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the placeholder of one table."""
+        part = directives.choice(self.arguments[0], ("chapters", "measurements", "versions"))
+        (slot,) = super().run()
+        slot["part"] = part
+        return [slot]
 
 
 class VerdictsDirective(LedgerDirective):
@@ -147,9 +155,6 @@ class ClaimsDirective(LedgerDirective):
     """One section per source, one card per claim."""
 
     kind = "claims"
-    option_spec: ClassVar[dict[str, Callable[[str], Any]] | None] = {
-        "own": directives.unchanged,
-    }
 
     def run(self) -> list[nodes.Node]:
         """Return the sections; what depends on the evidence is a placeholder."""
@@ -595,7 +600,7 @@ class ResolveLedger(SphinxPostTransform):
             doubt = ", rests on what does not hold as printed" if row.doubts else ""
             return NodeText(
                 label=short_label(row.claim),
-                line=f"{ICONS[row.verdict]} {row.verdict}" + (" ⚠" if doubt else ""),
+                icon=ICONS[row.verdict],
                 title=f"{row.claim.citation or claim_id}: {row.verdict}{doubt}",
                 href=f"{page}#{row.claim.anchor}",
                 css=css_class(row.verdict) + (" lg-doubt" if doubt else ""),
@@ -619,20 +624,12 @@ class ResolveLedger(SphinxPostTransform):
         return [nodes.raw("", markup, format="html")]
 
     def make_status(self, slot: Slot) -> list[nodes.Node]:
-        """Chapters, levels and versions of this build."""
-        return [
-            self.heading("Chapters"),
-            self.chapter_table(),
-            self.heading("Measurements"),
-            self.level_table(),
-            self.heading("Versions"),
-            table(["Package", "Version"], self.versions()),
-        ]
-
-    @staticmethod
-    def heading(text: str) -> nodes.rubric:
-        """A heading inside the page."""
-        return nodes.rubric("", text)
+        """Chapters, levels or versions of this build."""
+        if slot["part"] == "chapters":
+            return [self.chapter_table()]
+        if slot["part"] == "measurements":
+            return [self.level_table()]
+        return [table(["Package", "Version"], self.versions())]
 
     def chapter_table(self) -> nodes.table:
         """Execution time and number of claims of each executed page."""
