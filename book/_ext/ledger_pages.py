@@ -178,12 +178,11 @@ class ClaimsDirective(LedgerDirective):
         head = nodes.paragraph(classes=["ledger-head"])
         head += Slot(kind="badge", claim=claim.id)
         label = nodes.strong(classes=["ledger-locator"])
+        label += nodes.Text(short_label(claim))
+        head += [nodes.Text(" "), label, nodes.Text(" of ")]
         if claim.source == "book":
-            label += nodes.Text(short_label(claim))
-            head += [nodes.Text(" "), label]
+            head += nodes.Text("this book")
         else:
-            label += nodes.Text(short_label(claim))
-            head += [nodes.Text(" "), label, nodes.Text(" of ")]
             head += self.inline(f"{{cite:t}}`{claim.source}`")
             head += nodes.inline("", f"read: {claim.read}", classes=["ledger-read"])
         head += nodes.reference(
