@@ -75,7 +75,8 @@ class Claims:
         names: dict[Any, str] = {}
         for notation in (*self.notation.values(), self.notation.get(namespace, {})):
             names.update(notation)
-        return str(sympy.latex(expression, symbol_names=names, **options))
+        text = str(sympy.latex(expression, symbol_names=names, **options))
+        return text.replace("+ - ", "- ")  # SymPy's sums of matrices
 
 
 def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
