@@ -16,6 +16,9 @@ from snnlib.neurons import LIF, LIFState, LIFTrace, lif
 from snnlib.neurons.lif import RULES
 from snnlib.surrogate import Surrogate
 
+# SpikingJelly and Norse still compile with torch.jit.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+
 RESETS = ["subtract", "subtract_leak", "zero", "none"]
 SMOOTH = ["arctan", "gaussian", "sigmoid"]
 ALL = (0, 1, 2, 3, 4)
@@ -837,6 +840,26 @@ def norse_lif(synapse):
     return run
 
 
+def norse_recurrent(current):
+    """Norse's recurrent step without recurrence, its synapse as short as a step."""
+    pytest.importorskip("norse")
+    from norse.torch.functional import lif as norse
+
+    p = norse.LIFParameters(
+        tau_syn_inv=torch.tensor(1.0, dtype=torch.float64),
+        tau_mem_inv=torch.tensor(1 - LEAK, dtype=torch.float64),
+        v_th=torch.tensor(THRESHOLD, dtype=torch.float64),
+    )
+    rest = torch.zeros_like(current[0])
+    eye = torch.eye(rest.shape[1], dtype=torch.float64)
+    state, steps = norse.LIFState(z=rest, v=rest, i=rest), []
+    for i in current:
+        spikes, state = norse.lif_step(i, state, eye, 0 * eye, p, dt=1.0)
+        steps.append((state.v, spikes))
+    after, spikes = (torch.stack(series) for series in zip(*steps, strict=True))
+    return before_reset(after, spikes, False, current, scaled=True), spikes
+
+
 def before_reset(after, spikes, soft, current, scaled=False):
     """The potential that was compared, from what is left after a reset to zero or by θ."""
     if soft:
@@ -886,6 +909,9 @@ DIALECTS = [
     ),
     pytest.param(
         norse_lif(1.0), {"reset": "zero", "surrogate": FAST, **ATTACHED}, 1 - LEAK, id="norse-lif"
+    ),
+    pytest.param(
+        norse_recurrent, {"reset": "zero", "surrogate": FAST}, 1 - LEAK, id="norse-lif-recurrent"
     ),
 ]
 
