@@ -427,6 +427,19 @@ def test_status_names_no_machine(book: SmallBook) -> None:
     assert str(book.source) not in text
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "kept"),
+    [
+        ("a.svg", "<svg><path/></svg>", False),
+        ("a.svg", '<svg><image href="data:image/png;base64,x"/></svg>', True),
+        ("a.png", "", True),
+    ],
+)
+def test_pictures_keep_their_colors(tmp_path: Path, name: str, content: str, kept: bool) -> None:
+    (tmp_path / name).write_text(content)
+    assert importlib.import_module("dark_figures").keeps_colors(tmp_path / name) is kept
+
+
 # --- Colab, the site checker, the book's settings ----------------------------------------------
 
 
