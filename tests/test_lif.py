@@ -651,6 +651,8 @@ def test_buffers_follow_the_module():
     layer.double()
     assert layer.threshold.dtype == layer.initial.dtype == torch.float64
     assert "tensor[2]" in repr(layer)
+    assert "threshold=tensor[]" in repr(LIF(learn_threshold=True).to("meta"))
+    assert LIF(threshold=torch.tensor(1), learn_threshold=True).threshold.dtype == torch.float32
     # The given tensors were copied, not kept.
     given = torch.tensor([0.5, 1.0])
     layer = LIF(threshold=given, leak=given, initial=given)
@@ -1039,6 +1041,8 @@ def test_bad_input(change, message):
         ({"threshold_gradient": "robust"}, "threshold_gradient must be one of 'absolute'"),
         ({"initial": torch.zeros(2, dtype=torch.int64)}, "initial must be a floating-point"),
         ({"initial": 0.0}, "initial must be a floating-point tensor, got float"),
+        ({"threshold": torch.ones(2, requires_grad=True)}, "use learn_threshold=True"),
+        ({"leak": torch.tensor(0.5, requires_grad=True)}, "use learn_leak=True"),
     ],
 )
 def test_bad_settings(settings, message):

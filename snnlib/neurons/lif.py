@@ -247,7 +247,7 @@ class LIF(nn.Module):
 
     Args:
         threshold: Threshold θ >= 0, and > 0 if learnable or not `"absolute"`; a float, or a tensor
-            that broadcasts to [batch, features...].
+            that broadcasts to [batch, features...] and is copied.
         leak: Leak β in [0, 1], and inside (0, 1) if learnable; a float, or such a tensor.
         reset: `"subtract"`, `"subtract_leak"`, `"zero"` or `"none"`, see `lif`.
         surrogate: Derivative of the spike on the way back; None is `Surrogate("arctan")`.
@@ -304,6 +304,8 @@ class LIF(nn.Module):
             _check_strict("threshold", threshold, math.inf, f'with "{threshold_gradient}"')
         if learn_leak:
             _check_strict("leak", leak, 1.0, "to be learnable")
+        _check_constant("threshold", threshold, learn_threshold)
+        _check_constant("leak", leak, learn_leak)
         if initial is not None:
             initial = _floating("initial", initial).detach().clone()
         self.reset = reset
@@ -321,8 +323,9 @@ class LIF(nn.Module):
     ) -> None:
         """Keep a constant as float or buffer, a learnable value as a raw parameter."""
         if inverse is not None:
-            dtype = value.dtype if isinstance(value, Tensor) else torch.get_default_dtype()
-            raw = inverse(torch.as_tensor(value).detach().double()).to(dtype)
+            tensor = torch.as_tensor(value).detach()
+            given = isinstance(value, Tensor) and tensor.is_floating_point()
+            raw = inverse(tensor.double()).to(tensor.dtype if given else torch.get_default_dtype())
             self.register_parameter(f"raw_{name}", nn.Parameter(raw))
         elif isinstance(value, Tensor):
             self.register_buffer(f"fixed_{name}", value.detach().clone())
@@ -766,6 +769,15 @@ def _check_strict(name: str, value: float | Tensor, high: float, why: str) -> No
     _check_all(name, tensor, good, f"{_range(high, strict=True)} {why}")
 
 
+def _check_constant(name: str, value: float | Tensor, learn: bool) -> None:
+    """The module copies what it is given: a gradient would stop there without a word."""
+    if isinstance(value, Tensor) and value.requires_grad and not learn:
+        raise ValueError(
+            f"{name} must not require a gradient, got one that does: "
+            f"use learn_{name}=True, or the function lif"
+        )
+
+
 def _check_all(name: str, value: Tensor, good: Tensor, wanted: str) -> None:
     if not bool(good.all()):
         bad = value.detach()[~good].flatten()[0].item()
@@ -807,6 +819,6 @@ def _brief_kind(value: object) -> str:
 def _brief(value: float | Tensor, learnable: bool) -> str:
     text = f"{value:g}" if not isinstance(value, Tensor) else ""
     if isinstance(value, Tensor):
-        single = value.numel() == 1
-        text = f"{value.item():g}" if single else f"tensor{list(value.shape)}"
+        known = value.numel() == 1 and not value.is_meta
+        text = f"{value.item():g}" if known else f"tensor{list(value.shape)}"
     return f"{text} (learnable)" if learnable else text
