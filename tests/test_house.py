@@ -227,6 +227,33 @@ def test_chapter_is_found_in_the_cache(path, tmp_path):
     assert len(keys) == 1
 
 
+@pytest.mark.parametrize("path", chapters.executable(), ids=chapters.slug)
+def test_every_code_cell_is_executed(path):
+    """A cell inside another directive is neither executed nor shown."""
+    read = sum(cell.cell_type == "code" for cell in jupytext.read(path).cells)
+    assert len(re.findall(r"^`{3,}\{code-cell\}", path.read_text(), flags=re.M)) == read
+
+
+HEADINGS = (
+    "Claim",
+    "Derivation",
+    "In code",
+    "Verification",
+    "Where it breaks",
+    "Summary",
+    "Exercises",
+)
+
+
+@pytest.mark.parametrize("path", chapters.chapters(), ids=chapters.slug)
+def test_chapter_has_the_form_of_a_chapter(path):
+    prose = "\n".join(c.source for c in jupytext.read(path).cells if c.cell_type == "markdown")
+    assert tuple(re.findall(r"^## (.+)$", prose, flags=re.M)) == HEADINGS
+    assert re.search(rf"^\({chapters.slug(path)}\)=\n# ", prose, flags=re.M), (
+        "no label, or no title"
+    )
+
+
 # --- package ----------------------------------------------------------------------------------
 
 
