@@ -898,6 +898,12 @@ DIALECTS = [
         id="spikingjelly-hard-decay-input",
     ),
     pytest.param(
+        spikingjelly_lif(None, False, decay_input=True),
+        {"reset": "subtract_leak", **ATTACHED},
+        1 - LEAK,
+        id="spikingjelly-soft-decay-input",
+    ),
+    pytest.param(
         spikingjelly_parametric, {"reset": "subtract_leak", **ATTACHED}, 1.0, id="spikingjelly-plif"
     ),
     pytest.param(

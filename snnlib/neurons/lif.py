@@ -176,8 +176,7 @@ def lif(
 ) -> LIFTrace:
     r"""Run leaky integrate-and-fire neurons over T steps.
 
-    $$u[t] = \beta u[t-1] - \theta x[t-1] + i[t], \qquad x[t] = 1 \text{ if } u[t] > \theta
-    \text{ else } 0$$
+    .. math:: u[t] = \beta u[t-1] - \theta x[t-1] + i[t], \qquad x[t] = [u[t] > \theta]
 
     for `reset="subtract"`. The first two terms are $\beta (u[t-1] - \theta x[t-1])$ for
     `"subtract_leak"`, $\beta u[t-1] (1 - x[t-1])$ for `"zero"` and $\beta u[t-1]$ for `"none"`.
