@@ -302,7 +302,8 @@ def show(figure: Figure, *, alt: str, caption: str = "") -> Any:
     source = _data_address(svg(figure))
     _close(figure)
     return display.HTML(
-        f'<figure class="snn-figure"><img src="{source}" alt="{escape(alt, quote=True)}">'
+        f'<figure class="snn-figure"><div class="figure-frame">'
+        f'<img src="{source}" alt="{escape(alt, quote=True)}"></div>'
         f"{_caption(caption)}</figure>"
     )
 
@@ -431,7 +432,8 @@ def slider(
     }
     return display.HTML(
         f'<figure class="snn-slider" id="{uid}">\n'
-        f'<img src="{_data_address(frames[start])}" alt="{escape(alts[start], quote=True)}">\n'
+        f'<div class="figure-frame"><img src="{_data_address(frames[start])}" '
+        f'alt="{escape(alts[start], quote=True)}"></div>\n'
         f'<div class="snn-slider-control"><label for="{uid}-range">{escape(label)}</label>\n'
         f'<input type="range" id="{uid}-range" min="0" max="{len(values) - 1}" step="1" '
         f'value="{start}" aria-valuetext="{escape(texts[start], quote=True)}" disabled>\n'

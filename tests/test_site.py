@@ -428,16 +428,23 @@ def test_status_names_no_machine(book: SmallBook) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "kept"),
+    ("name", "content", "classes"),
     [
-        ("a.svg", "<svg><path/></svg>", False),
-        ("a.svg", '<svg><image href="data:image/png;base64,x"/></svg>', True),
-        ("a.png", "", True),
+        ("a.svg", '<svg width="460.8pt"><path/></svg>', []),
+        ("a.svg", '<svg width="490pt" height="9pt"><path/></svg>', ["wide"]),
+        (
+            "a.svg",
+            '<svg width="9pt"><image href="data:image/png;base64,x"/></svg>',
+            ["keep-colors"],
+        ),
+        ("a.png", "", ["keep-colors"]),
     ],
 )
-def test_pictures_keep_their_colors(tmp_path: Path, name: str, content: str, kept: bool) -> None:
+def test_figures_get_the_classes_of_their_content(
+    tmp_path: Path, name: str, content: str, classes: list[str]
+) -> None:
     (tmp_path / name).write_text(content)
-    assert importlib.import_module("dark_figures").keeps_colors(tmp_path / name) is kept
+    assert importlib.import_module("figure_frames").classes_of(tmp_path / name) == classes
 
 
 # --- Colab, the site checker, the book's settings ----------------------------------------------
@@ -524,6 +531,14 @@ def test_the_books_settings_reach_sphinx() -> None:
         assert name in final["extensions"]
     for key in ("html_favicon",):
         assert (ROOT / final[key]).exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)
+def test_every_code_cell_is_executed(path: Path) -> None:
+    """A code cell inside a directive would be shown and never run."""
+    jupytext = pytest.importorskip("jupytext")
+    cells = [c for c in jupytext.read(path).cells if c.cell_type == "code"]
+    assert path.read_text().count("{code-cell}") == len(cells)
 
 
 def test_table_of_contents_names_pages_that_exist() -> None:

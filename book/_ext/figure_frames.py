@@ -1,0 +1,50 @@
+"""Frame the images of figures, so that the style sheet can fit them to dark pages and phones.
+
+The style sheet turns a figure's lightness over on dark pages, which suits lines on white. A
+picture inside a figure (an image, a heat map) would become a negative, so figures that hold one
+get the class ``keep-colors`` and a white card. On a phone a figure stops shrinking where its
+letters would become unreadable and scrolls inside its frame; a wide one (several panels) stops
+earlier, hence the class ``wide``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+WIDE = 470.0  # points; 6.5 inches
+
+
+def classes_of(path: Path) -> list[str]:
+    """Classes of an image, from what its file holds."""
+    if path.suffix.lower() in PICTURES:
+        return ["keep-colors"]
+    if path.suffix != ".svg" or not path.exists():
+        return []
+    text = path.read_text("utf-8", "ignore")
+    found = ["keep-colors"] if "<image" in text else []
+    width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
+    if width and float(width[1]) > WIDE:
+        found.append("wide")
+    return found
+
+
+def frame(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Frame the images of one page's figures."""
+    for image in list(doctree.findall(nodes.image)):
+        image["classes"] += classes_of(Path(app.srcdir) / image["uri"])
+        if isinstance(image.parent, nodes.figure):
+            holder = nodes.container(classes=["figure-frame"], is_div=True)
+            image.replace_self(holder)
+            holder += image
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the hook."""
+    app.connect("doctree-resolved", frame)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
