@@ -22,6 +22,7 @@ VERDICTS = (
     "inconclusive",
     "not testable here",
 )
+_ESTABLISHED = ("definition", "proved", "measured")
 READ = ("full text", "code", "summary", "recalled", "ours")
 
 
@@ -43,6 +44,7 @@ class Claim:
     level: str | None = None
     effect: float | None = None
     namespace: str = ""
+    corrected_by: str | None = None
     citation: str = ""
 
     @property
@@ -168,6 +170,11 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
         for used in claim.uses:
             if used not in claims:
                 raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
+        by = claim.corrected_by
+        if by is not None and (by not in claims or claims[by].verdict not in _ESTABLISHED):
+            raise ValueError(
+                f"claim {claim.id}: corrected_by {by!r} is no proved or measured claim"
+            )
     _refuse_circles(claims)
     return Claims(claims, namespaces, notation)
 

@@ -107,24 +107,27 @@ def is_zero(expression: sp.Expr) -> Decision:
     return Decision(None, "the difference could not be simplified to zero")
 
 
-def _sign(expression: sp.Expr) -> tuple[int | None, bool, str]:
-    """Sign of an expression: (+1, -1, 0 or None if unknown, strict, reason)."""
+def _sign(expression: sp.Expr, depth: int = 3) -> tuple[int | None, bool, str]:
+    """Sign of an expression: (+1, -1, 0 or None if unknown, strict, reason).
+
+    The sign of a derivative may be asked for in turn, `depth` times.
+    """
     if expression.is_zero:
         return 0, True, "zero"
     if expression.is_positive:
         return 1, True, "positive by its symbols' assumptions"
     if expression.is_negative:
         return -1, True, "negative by its symbols' assumptions"
-    monotone = _monotone_sign(expression)
+    monotone = _monotone_sign(expression, depth)
     if monotone is not None:
         return monotone
     factored = sp.factor(sp.together(expression))
     if factored.is_Pow and factored.exp.is_integer and factored.exp.is_negative:
-        return _sign(factored.base ** (-factored.exp))
+        return _sign(factored.base ** (-factored.exp), depth)
     if factored.is_Mul:
         sign, strict, reasons = 1, True, []
         for factor in factored.args:
-            part, part_strict, reason = _sign(factor)
+            part, part_strict, reason = _sign(factor, depth)
             if part is None:
                 return None, False, ""
             sign, strict = sign * part, strict and part_strict
@@ -132,7 +135,7 @@ def _sign(expression: sp.Expr) -> tuple[int | None, bool, str]:
                 reasons.append(reason)
         return sign, strict, "; ".join(dict.fromkeys(reasons))
     if factored.is_Pow and factored.exp.is_integer:
-        part, strict, reason = _sign(factored.base)
+        part, strict, reason = _sign(factored.base, depth)
         if part is not None:
             return part ** int(factored.exp % 2 or 2), strict, reason
     if expression.is_nonnegative:
@@ -142,22 +145,26 @@ def _sign(expression: sp.Expr) -> tuple[int | None, bool, str]:
     return None, False, ""
 
 
-def _derivative_sign(derivative: sp.Expr) -> int | None:
+def _derivative_sign(derivative: sp.Expr, depth: int) -> int | None:
     for form in (derivative, sp.simplify(derivative), sp.factor(derivative)):
         if form.is_positive:
             return 1
         if form.is_negative:
             return -1
+    if depth > 0:
+        sign, strict, _ = _sign(sp.simplify(derivative), depth - 1)
+        if strict and sign in (1, -1):
+            return sign
     return None
 
 
-def _monotone_sign(expression: sp.Expr) -> tuple[int, bool, str] | None:
+def _monotone_sign(expression: sp.Expr, depth: int) -> tuple[int, bool, str] | None:
     """Sign of a function of one positive variable that is monotone from or to a limit 0."""
     symbols = [s for s in expression.free_symbols if s.is_positive]
     if len(symbols) != 1 or len(expression.free_symbols) != 1:
         return None
     x = symbols[0]
-    slope = _derivative_sign(sp.diff(expression, x))
+    slope = _derivative_sign(sp.diff(expression, x), depth)
     if slope is None:
         return None
     left = sp.limit(expression, x, 0, "+")

@@ -16,6 +16,7 @@ import hashlib
 import html
 import math
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -336,9 +337,7 @@ def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -
 
     claim = _claim(claim_id)
     cells = _provenance(claim_id, "prove")
-    statement = _printed(claim, "prove")
-    if where:
-        statement = statement.subs(dict(where))
+    statement = _put_in(claim, _printed(claim, "prove"), where)
     if isinstance(derived, sympy.Eq):
         if not isinstance(statement, sympy.Eq):
             raise ValueError(f"{claim_id}: derived is an equation, the printed statement is not")
@@ -366,7 +365,8 @@ def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -
             detail="; ".join(dict.fromkeys(reasons)).capitalize()
             + "."
             + _built(cells)
-            + (f" Derived: \\({html.escape(_claims().latex(derived, claim.namespace))}\\)."),
+            + f" Derived: \\({html.escape(_claims().latex(derived, claim.namespace))}\\)."
+            + _said_where(claim, where),
         ),
     )
 
@@ -401,7 +401,7 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
         stated = html.escape(_claims().latex(item, claim.namespace))
         reasons.append(f"\\({stated}\\): {html.escape(decision.reason)}")
     if claim.printed is not None:
-        statement = claim.printed.subs(dict(where)) if where else claim.printed
+        statement = _put_in(claim, claim.printed, where)
         if not any(_same_relation(statement, item) for item in relations):
             raise ClaimFailed(f"{claim_id}: no relation given is the printed {statement}")
     _record(
@@ -412,9 +412,33 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
             "hold",
             summary="holds for all admissible values",
             cells=cells,
-            detail=". ".join(reasons) + "." + _built(cells),
+            detail=". ".join(reasons) + "." + _built(cells) + _said_where(claim, where),
         ),
     )
+
+
+def _put_in(claim: Claim, statement: Any, where: Mapping[Any, Any] | None) -> Any:
+    """Put derived values into the printed statement, which must stay a statement."""
+    sympy = require("sympy", "book")
+    if not where:
+        return statement
+    for symbol, value in where.items():
+        if symbol != value and sympy.sympify(value).has(symbol):
+            raise ValueError(f"{claim.id}: where gives {symbol} a value that contains {symbol}")
+    replaced = statement.subs(dict(where))
+    if replaced in (sympy.true, sympy.false):
+        raise ValueError(f"{claim.id}: with where put in, the printed statement is {replaced}")
+    return replaced
+
+
+def _said_where(claim: Claim, where: Mapping[Any, Any] | None) -> str:
+    if not where:
+        return ""
+    write = partial(_claims().latex, namespace=claim.namespace)
+    pairs = ", ".join(
+        f"\\({html.escape(write(k))} = {html.escape(write(v))}\\)" for k, v in where.items()
+    )
+    return f" Put into the printed statement: {pairs}."
 
 
 def _same_relation(statement: Any, item: Any) -> bool:
@@ -573,7 +597,10 @@ def _refute_by_data(claim: Claim, data: Data, corrected: Any) -> Evidence:
             f"{claim.id}: the data do not reject the printed statement: largest deviation "
             f"{rejection * critical:.2f} of {critical:.2f} standard errors"
         )
+    rejecting = int(np.sum(np.abs(z) > critical))
     summary = f"the printed prediction is {rejection * critical:.1f} standard errors off"
+    if z.size > 1:
+        summary += f" ({rejecting} of {z.size} entries reject it)"
     margin = None
     if corrected is not None:
         z_new, _, pred, _ = _deviation(
@@ -606,6 +633,11 @@ def _refute_by_data(claim: Claim, data: Data, corrected: Any) -> Evidence:
 def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected: Any) -> Evidence:
     from snnlib import _decide
 
+    if corrected is not None and claim.corrected_by is None:
+        raise ValueError(
+            f"{claim.id}: one point cannot establish a corrected statement; corrected_by must "
+            "name the claim that proves it"
+        )
     statement = _printed(claim, "refute")
     point = {symbol: _exact(value) for symbol, value in values.items()}
     at = _at_point(statement, point)
@@ -632,7 +664,7 @@ def _refute_by_counterexample(claim: Claim, values: Mapping[Any, Any], corrected
         summary=f"false at \\({html.escape(shown)}\\)",
         detail="Evaluated in exact arithmetic"
         + ("" if corrected is None else "; the corrected statement is true there")
-        + ".",
+        + (f", and follows from {claim.corrected_by}." if corrected is not None else "."),
     )
 
 
@@ -660,7 +692,14 @@ def _provenance(claim_id: str, call: str) -> list[int] | None:
     shell = get_ipython()
     if shell is None:
         return None
-    built = notebook_slice(list(shell.user_ns.get("In", [])), call)
+    own = globals()
+    functions = {id(own[name]): name for name in __all__ if callable(own[name])}
+    built = notebook_slice(
+        list(shell.user_ns.get("In", [])),
+        call,
+        modules=frozenset(k for k, v in shell.user_ns.items() if v is sys.modules[__name__]),
+        functions={k: functions[id(v)] for k, v in shell.user_ns.items() if id(v) in functions},
+    )
     if built is None:
         return None
     if "printed" in built.ledger_calls:

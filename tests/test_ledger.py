@@ -31,7 +31,8 @@ claims:
   paper.step: {source: paper, locator: Eq. 4, read: full text, statement: s,
                verdict: definition, chapter: one, printed: "Eq(y, x/2 + v)"}
   paper.slip: {source: paper, locator: Eq. 5, read: full text, statement: s,
-               verdict: corrected, chapter: one, printed: "Eq((x + y)**2, x**2 + y**2)"}
+               verdict: corrected, corrected_by: paper.inverse, chapter: one,
+               printed: "Eq((x + y)**2, x**2 + y**2)"}
   paper.law: {source: paper, locator: Fig. 1, read: full text, statement: s,
               verdict: corrected, chapter: one, entries: 2}
   paper.later: {source: paper, locator: Fig. 9, read: full text, statement: s,
@@ -60,6 +61,16 @@ def test_prove_accepts_equal_and_names_the_difference(claims):
 def test_prove_puts_in_derived_values(claims):
     s = ledger.symbols("paper")
     ledger.prove("paper.inverse", 2 / s.n, where={s.p: sp.Rational(1, 2)})
+
+
+def test_where_cannot_prove_just_anything(claims):
+    s = ledger.symbols("paper")
+    with pytest.raises(ValueError, match="gives p a value that contains p"):
+        ledger.prove("paper.inverse", 1 / (s.n * s.p * (1 - s.p)), where={s.p: s.p * (1 - s.p)})
+    with pytest.raises(ValueError, match="the printed statement is True"):
+        ledger.hold("paper.order", sp.true, where={s.p: sp.Rational(1, 4), s.n: 1})
+    ledger.prove("paper.inverse", 2 / s.n, where={s.p: sp.Rational(1, 2)})
+    assert "Put into the printed statement" in ledger.evidence("paper.inverse").detail
 
 
 def test_undecided_is_an_error_not_a_pass(claims):
@@ -171,6 +182,7 @@ def test_one_claim_one_check(claims):
         ("source: paper, locator: Eq. 2", "source: nobody, locator: Eq. 2", "source 'nobody'"),
         ("uses: [paper.mean]", "uses: [paper.none]", "uses 'paper.none'"),
         ("Eq(v, n*p)", "Eq(v, n*)", "cannot be parsed"),
+        ("corrected_by: paper.inverse", "corrected_by: paper.later", "corrected_by"),
         ("entries: 4", "entries: 4, color: red", "color"),
         (
             "read: full text, statement: s,\n               verdict: corrected",
@@ -257,15 +269,21 @@ def test_a_notebook_stores_evidence_and_where_it_was_derived(claims):
     html = notebook.cells[-1].outputs[0]["data"]["text/html"]
     assert "ledger-proved" in html
     assert "claims.html#paper-inverse" in html
+
+
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        "derived = ledger.printed('paper.inverse').rhs",
+        "book = ledger\nderived = book.printed('paper.inverse').rhs",
+        "from snnlib.ledger import printed as look\nderived = look('paper.inverse').rhs",
+    ],
+)
+def test_a_derivation_cannot_start_from_the_printed_statement(claims, cheat):
+    setup = "from snnlib import ledger\nledger.load('claims.yml')"
+    prove = "ledger.prove('paper.inverse', derived)"
     with pytest.raises(CellExecutionError, match="starts from the printed statement"):
-        _run(
-            [
-                setup,
-                "derived = ledger.printed('paper.inverse').rhs",
-                "ledger.prove('paper.inverse', derived)",
-            ],
-            claims.parent,
-        )
+        _run([setup, cheat, prove], claims.parent)
 
 
 def test_seed_depends_on_base_and_stream(monkeypatch):
