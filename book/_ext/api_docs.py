@@ -14,15 +14,29 @@ from sphinx.application import Sphinx
 _BARS = re.compile(r"(?<![\\`|\w])\|(?=\S)([^|`\n]*?\S)\|(?![|_`])")
 
 
+def _display_math(lines: list[str]) -> list[str]:
+    """Turn formulas between double dollars, on lines of their own, into math directives."""
+    text = "\n".join(lines)
+
+    def directive(match: re.Match[str]) -> str:
+        indent = match[1]
+        body = [f"{indent}   {line.strip()}" for line in match[2].strip().splitlines()]
+        return "\n".join(["", f"{indent}.. math::", "", *body, ""])
+
+    return re.sub(r"^([ ]*)\$\$(.+?)\$\$[ ]*$", directive, text, flags=re.M | re.S).split("\n")
+
+
 def translate(lines: list[str]) -> list[str]:
     r"""Turn ``$x$`` into mathematics and escape bars; literals, roles and doctests stay.
 
+    >>> translate(["$$a = b$$"])
+    ['', '.. math::', '', '   a = b', '']
     >>> translate(["stable if |slope| < 1, see ``|x|``", r"$u - \\theta$ in `x`"])
     ['stable if \\|slope\\| < 1, see ``|x|``', ':math:`u - \\\\theta` in `x`']
     """
     translated = []
     math_indent: int | None = None
-    for line in lines:
+    for line in _display_math(lines):
         indent = len(line) - len(line.lstrip())
         if line.strip() and math_indent is not None and indent <= math_indent:
             math_indent = None

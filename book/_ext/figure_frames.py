@@ -2,9 +2,8 @@
 
 The style sheet turns a figure's lightness over on dark pages, which suits lines on white. A
 picture inside a figure (an image, a heat map) would become a negative, so figures that hold one
-get the class ``keep-colors`` and a white card. On a phone a figure stops shrinking where its
-letters would become unreadable and scrolls inside its frame; a wide one (several panels) stops
-earlier, hence the class ``wide``.
+get the class ``keep-colors`` and a white card. On a phone a wide figure (several panels, class
+``wide``) stops shrinking where its letters would become unreadable and scrolls inside its frame.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def frame(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         image["classes"] += classes_of(Path(app.srcdir) / image["uri"])
         if isinstance(image.parent, nodes.figure):
             holder = nodes.container(classes=["figure-frame"], is_div=True)
-            image.replace_self(holder)
+            image.parent.replace(image, holder)
             holder += image
 
 

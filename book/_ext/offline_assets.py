@@ -6,6 +6,7 @@
   error in the browser's console.
 * Colab opens ``.ipynb`` files only, so its button points at the ones that the build publishes
   under ``_sources/``; they get a first cell that fetches the book and its library there.
+* Docutils gives the list of references roles that HTML does not allow there; they are dropped.
 """
 
 from __future__ import annotations
@@ -74,6 +75,18 @@ def drop_duplicate_scripts(
     context["script_files"][:] = kept
 
 
+def drop_wrong_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Leave the list of references to its plain elements."""
+    body = context.get("body", "")
+    if 'role="doc-biblioentry"' in body:
+        body = body.replace(' role="doc-biblioentry"', "")
+        context["body"] = body.replace(
+            ' role="list" class="citation-list"', ' class="citation-list"'
+        )
+
+
 def colab_cell(*, url: str, branch: str, folder: str, extras: str) -> str:
     """Source of the cell that makes a published notebook run on Colab."""
     return COLAB_CELL.format(
@@ -121,6 +134,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("colab_extras", "book", "html")
     app.config.mathjax_path = "mathjax/tex-chtml-full.js"  # type: ignore[attr-defined]
     app.connect("html-page-context", drop_duplicate_scripts, priority=900)
+    app.connect("html-page-context", drop_wrong_roles, priority=900)
     app.connect("html-page-context", point_colab_at_notebook, priority=900)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
