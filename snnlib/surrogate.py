@@ -42,7 +42,7 @@ from torch import Tensor
 
 __all__ = ["LIBRARY_NAMES", "SHAPES", "Surrogate", "from_library"]
 
-SHAPES = (
+SHAPES: tuple[str, ...] = (
     "triangular",
     "exponential",
     "gaussian",
@@ -52,6 +52,7 @@ SHAPES = (
     "arctan",
     "q_pseudospike",
 )
+"""Names of the shapes f, see the table above."""
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Numbers: TypeAlias = float | npt.ArrayLike | Tensor
@@ -481,6 +482,7 @@ def _forms() -> dict[str, Callable[..., Surrogate]]:
 _FORMS = _forms()
 
 LIBRARY_NAMES = tuple(_FORMS)
+"""Surrogates of snnTorch, SpikingJelly and Norse that `from_library` knows."""
 
 
 def from_library(name: str, **settings: float) -> Surrogate:

@@ -206,6 +206,16 @@ def test_functional_transforms(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_compiles_without_graph_break(shape):
+    torch._dynamo.reset()  # else the shapes count as recompilations of one function
+    surrogate = Surrogate(shape, 0.9, 1.2, 3.0)
+    v = torch.linspace(-3, 3, 13)
+    for method in (surrogate.derivative, surrogate.primitive):
+        compiled = torch.compile(method, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(v), method(v))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_dtypes(shape, dtype):
     surrogate = Surrogate(shape, 0.5, 2.0, 2.5)
