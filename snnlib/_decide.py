@@ -16,6 +16,7 @@ __all__ = ["Decision", "decide", "is_zero"]
 
 _DIGITS = 40
 _NOT_ZERO = sp.Float("1e-18", _DIGITS)
+_DEPTH = 3  # of "the derivative is positive because its derivative is ..."
 
 
 class Decision(NamedTuple):
@@ -107,7 +108,7 @@ def is_zero(expression: sp.Expr) -> Decision:
     return Decision(None, "the difference could not be simplified to zero")
 
 
-def _sign(expression: sp.Expr, depth: int = 3) -> tuple[int | None, bool, str]:
+def _sign(expression: sp.Expr, depth: int) -> tuple[int | None, bool, str]:
     """Sign of an expression: (+1, -1, 0 or None if unknown, strict, reason).
 
     The sign of a derivative may be asked for in turn, `depth` times.
@@ -219,12 +220,13 @@ def decide(relation: sp.Basic | bool) -> Decision:
             continue
         if want * value < -_NOT_ZERO:
             return Decision(False, f"the difference is {sp.N(value, 6)} at {_where(point)}")
-    for form in (difference, sp.simplify(difference)):
-        sign, sign_strict, reason = _sign(form)
-        if sign == 0:
-            return Decision(not strict, "both sides are equal")
-        if sign is not None and sign == want and (sign_strict or not strict):
-            return Decision(True, reason)
-        if sign is not None and sign == -want and sign_strict:
-            return Decision(False, reason)
+    for depth in range(_DEPTH):  # the cheap arguments first
+        for form in (difference, sp.simplify(difference)):
+            sign, sign_strict, reason = _sign(form, depth)
+            if sign == 0:
+                return Decision(not strict, "both sides are equal")
+            if sign is not None and sign == want and (sign_strict or not strict):
+                return Decision(True, reason)
+            if sign is not None and sign == -want and sign_strict:
+                return Decision(False, reason)
     return Decision(None, "the sign of the difference could not be decided")

@@ -418,17 +418,18 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
 
 
 def _put_in(claim: Claim, statement: Any, where: Mapping[Any, Any] | None) -> Any:
-    """Put derived values into the printed statement, which must stay a statement."""
+    """Put derived values into the printed statement."""
     sympy = require("sympy", "book")
     if not where:
         return statement
     for symbol, value in where.items():
         if symbol != value and sympy.sympify(value).has(symbol):
             raise ValueError(f"{claim.id}: where gives {symbol} a value that contains {symbol}")
-    replaced = statement.subs(dict(where))
-    if replaced in (sympy.true, sympy.false):
-        raise ValueError(f"{claim.id}: with where put in, the printed statement is {replaced}")
-    return replaced
+    if isinstance(statement, sympy.core.relational.Relational):
+        # unevaluated: SymPy must not decide it before it was compared with what was derived
+        sides = (side.subs(dict(where)) for side in statement.args)
+        return statement.func(*sides, evaluate=False)
+    return statement.subs(dict(where))
 
 
 def _said_where(claim: Claim, where: Mapping[Any, Any] | None) -> str:
@@ -446,6 +447,8 @@ def _same_relation(statement: Any, item: Any) -> bool:
     sympy = require("sympy", "book")
     from snnlib import _decide
 
+    if not isinstance(item, sympy.core.relational.Relational):
+        return False  # a bare True could stand for any statement
     if isinstance(statement, sympy.Gt | sympy.Ge | sympy.Lt | sympy.Le):
         strict = isinstance(statement, sympy.Gt | sympy.Lt)
         if not isinstance(item, sympy.Gt | sympy.Ge | sympy.Lt | sympy.Le):
