@@ -228,7 +228,8 @@ def define(claim_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
 
     Floats are converted exactly, so the rows must come from arithmetic without rounding
     (dyadic numbers of few bits).  The rows must also be able to fail: for every symbol of
-    the printed equation there must be a row at which another value breaks the equation.
+    the printed equation there must be two values, and a row at which another value breaks the
+    equation.
 
     Args:
         claim_id: a claim whose printed statement is an equation.
@@ -268,6 +269,8 @@ def define(claim_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
                 f"{claim_id}: the library breaks the definition at row {index}: {shown}"
             )
     for v in variables:
+        if len({values[v] for values in exact_rows}) < 2:
+            raise ValueError(f"{claim_id}: all rows give {v} one value; another may break it")
         if not any(_breaks(holds, values, v) for values in exact_rows):
             raise ValueError(f"{claim_id}: no row would notice another value of {v}")
     _record(

@@ -100,6 +100,10 @@ def test_define_is_exact_and_refuses_rows_that_cannot_fail(claims):
     ledger.load(claims)
     with pytest.raises(ledger.ClaimFailed, match="breaks the definition at row 0"):
         ledger.define("paper.step", [{"y": 1.25 + 2**-50, "x": 2.0, "v": 0.25}])
+    with pytest.raises(ValueError, match="all rows give v one value"):
+        ledger.define(
+            "paper.step", [{"y": 1.0, "x": 1.5, "v": 0.25}, {"y": 0.5, "x": 0.5, "v": 0.25}]
+        )
     with pytest.raises(ValueError, match="no value for"):
         ledger.define("paper.step", [{"y": 1.0, "x": 2.0}])
     with pytest.raises(ValueError, match="at least one row"):
