@@ -15,6 +15,9 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+OPEN = (  # a keyboard reaches and scrolls it
+    '<div class="figure-frame" tabindex="0" role="group" aria-label="Wide figure, may scroll">'
+)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 WIDE = 470.0  # points; 6.5 inches
 
@@ -34,13 +37,13 @@ def classes_of(path: Path) -> list[str]:
 
 
 def frame(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Frame the images of one page's figures."""
+    """Mark the images of one page, and frame the wide figures."""
     for image in list(doctree.findall(nodes.image)):
         image["classes"] += classes_of(Path(app.srcdir) / image["uri"])
-        if isinstance(image.parent, nodes.figure):
-            holder = nodes.container(classes=["figure-frame"], is_div=True)
-            image.parent.replace(image, holder)
-            holder += image
+        if "wide" in image["classes"] and isinstance(image.parent, nodes.figure):
+            place = image.parent.index(image)
+            image.parent.insert(place + 1, nodes.raw("", "</div>", format="html"))
+            image.parent.insert(place, nodes.raw("", OPEN, format="html"))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
