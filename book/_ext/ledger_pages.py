@@ -99,7 +99,7 @@ def ledger_pages(env: BuildEnvironment) -> dict[str, list[str]]:
     """Pages with placeholders: document name -> kinds of its placeholders."""
     if not hasattr(env, "ledger_page_kinds"):
         env.ledger_page_kinds = {}  # type: ignore[attr-defined]
-    return env.ledger_page_kinds  # type: ignore[attr-defined,no-any-return]
+    return env.ledger_page_kinds  # type: ignore[attr-defined]
 
 
 class LedgerDirective(SphinxDirective):

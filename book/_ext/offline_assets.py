@@ -132,7 +132,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks."""
     app.add_config_value("ipynb_branch", "gh-pages", "html")
     app.add_config_value("colab_extras", "book", "html")
-    app.config.mathjax_path = "mathjax/tex-chtml-full.js"  # type: ignore[attr-defined]
+    app.config.mathjax_path = "mathjax/tex-chtml-full.js"
     app.connect("html-page-context", drop_duplicate_scripts, priority=900)
     app.connect("html-page-context", drop_wrong_roles, priority=900)
     app.connect("html-page-context", point_colab_at_notebook, priority=900)
