@@ -44,15 +44,18 @@ class Evidence:
 def line(claim: Claim, found: Evidence) -> str:
     """HTML of the one line that a chapter shows for a claim."""
     slug = found.verdict.replace(" ", "-")
-    shown = f"\\({html.escape(found.statement_latex)}\\)" if found.statement_latex else ""
+    shown = ""
+    if found.statement_latex:
+        shown = f"\\(\\displaystyle {html.escape(found.statement_latex)}\\)"
     corrected = ""
     if found.corrected_latex:
         corrected = (
             '<span class="ledger-corrected-statement">corrected: '
-            f"\\({html.escape(found.corrected_latex)}\\)</span>"
+            f"\\(\\displaystyle {html.escape(found.corrected_latex)}\\)</span>"
         )
     return (
-        f'<div class="ledger ledger-{slug}"><span class="ledger-verdict">{found.verdict}</span> '
+        f'<div class="ledger ledger-{slug}" id="evidence-{claim.anchor}">'
+        f'<span class="ledger-verdict">{found.verdict}</span> '
         f'<a class="ledger-claim" href="../book/claims.html#{claim.anchor}">'
         f"{html.escape(claim.citation)}</a> "
         f'<span class="ledger-statement">{shown}</span> {corrected}'
