@@ -110,6 +110,24 @@ def test_define_is_exact_and_refuses_rows_that_cannot_fail(claims):
         ledger.define("paper.step", [])
 
 
+def test_define_of_an_equation_with_an_open_case(tmp_path):
+    """At u = t the printed equation says nothing: no row may rest on it."""
+    path = tmp_path / "claims.yml"
+    path.write_text(
+        "sources: {paper: P}\n"
+        "symbols: {paper: {f: {}, u: {}, t: {}}}\n"
+        "claims: {paper.step: {source: paper, locator: E, read: full text, statement: s, "
+        "verdict: definition, chapter: one, "
+        'printed: "Eq(f, Piecewise((1, u > t), (0, u < t)))"}}'
+    )
+    rows = [{"f": 1, "u": 2, "t": 1}, {"f": 0, "u": 0, "t": 0.5}]  # t + 1 = u in the first row
+    ledger.load(path)
+    ledger.define("paper.step", rows)
+    ledger.load(path)
+    with pytest.raises(ledger.ClaimFailed, match="row 2"):
+        ledger.define("paper.step", [*rows, {"f": 0, "u": 1, "t": 1}])
+
+
 def test_measure_passes_at_the_truth_and_fails_beyond_the_limit(claims):
     level = 1e-4 / 6  # six entries are registered
     limit = critical_value(level)
