@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from snnlib._significance import (
     detectable_shift,
     worst_margin,
 )
+
+if TYPE_CHECKING:
+    from snnlib._decide import Decision
 
 __all__ = [
     "MIME",
@@ -354,11 +357,7 @@ def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -
     reasons = []
     for difference in differences:
         decision = _decide.is_zero(difference)
-        if decision.truth is False:
-            raise ClaimFailed(f"{claim_id}: derived and printed differ: {decision.reason}")
-        if decision.truth is None:
-            raise ValueError(f"{claim_id}: undecided: {decision.reason}: {difference}")
-        reasons.append(decision.reason)
+        reasons.append(_settled(claim_id, decision, "derived and printed differ", difference))
     _record(
         claim,
         Evidence(
@@ -398,13 +397,9 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
         raise ValueError(f"{claim_id}: relation is empty")
     reasons = []
     for item in relations:
-        decision = _decide.decide(item)
-        if decision.truth is False:
-            raise ClaimFailed(f"{claim_id}: {item} is false: {decision.reason}")
-        if decision.truth is None:
-            raise ValueError(f"{claim_id}: {item} is undecided: {decision.reason}")
+        reason = _settled(claim_id, _decide.decide(item), f"{item} is false", item)
         stated = html.escape(_claims().latex(item, claim.namespace))
-        reasons.append(f"\\({stated}\\): {html.escape(decision.reason)}")
+        reasons.append(f"\\({stated}\\): {html.escape(reason)}")
     if claim.printed is not None:
         statement = _put_in(claim, claim.printed, where)
         if not any(_same_relation(statement, item) for item in relations):
@@ -420,6 +415,15 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
             detail=". ".join(reasons) + "." + _built(cells) + _said_where(claim, where),
         ),
     )
+
+
+def _settled(claim_id: str, decision: Decision, failure: str, subject: Any) -> str:
+    """Reason of a decision that is true; what is false or undecided raises."""
+    if decision.truth is False:
+        raise ClaimFailed(f"{claim_id}: {failure}: {decision.reason}")
+    if decision.truth is None:
+        raise ValueError(f"{claim_id}: undecided: {decision.reason}: {subject}")
+    return decision.reason
 
 
 def _put_in(claim: Claim, statement: Any, where: Mapping[Any, Any] | None) -> Any:
