@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
+_TORCHS = frozenset(vars(nn.Module()))  # what every module has, modes and buffers among it
+
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[nn.Module]:
-    """Keep buffers, training modes and torch's global random state as they are.
+    """Keep buffers, attributes, training modes and torch's global random state as they are.
 
     Inside, the network runs in the mode it is in, so that a probe sees what training would see
-    (batch statistics, dropout) without moving running means or the random stream.
+    (batch statistics, dropout) without moving running means, neurons or the random stream.
 
     Args:
         network: The module that will be run; what is compiled runs uncompiled.
@@ -34,7 +37,7 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
     ]
     devices = {tensor.device for tensor in (*network.parameters(), *network.buffers())}
     cuda = [device for device in devices if device.type == "cuda"]
-    with torch.random.fork_rng(devices=cuda), eager:
+    with torch.random.fork_rng(devices=cuda), eager, _same_attributes(network):
         try:
             # The block works on copies: a graph that the caller holds keeps its own buffers.
             copies: dict[Tensor, Tensor] = {}
@@ -46,3 +49,53 @@ def untouched(network: nn.Module) -> Iterator[nn.Module]:
                 module.training = training
             for holder, name, buffer in buffers:
                 holder[name] = buffer
+
+
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[None]:
+    """Put neurons that remember their last call to rest; their state is back afterwards.
+
+    snnTorch's neurons keep their potentials in buffers, SpikingJelly's in `_memories` with the
+    values of rest beside them in `_memories_rv`. Other neurons are called with their state.
+
+    Args:
+        network: The module that will be run.
+
+    Yields:
+        None.
+    """
+    stateful = [module for module in network.modules() if callable(getattr(module, "reset_mem", 0))]
+    buffers = [(module._buffers, dict(module._buffers)) for module in stateful]
+    with _same_attributes(network):
+        try:
+            for module in stateful:
+                module.reset_mem()  # type: ignore[operator]
+            for module in network.modules():
+                memories = vars(module).get("_memories")
+                if memories is not None:
+                    memories.update(copy.deepcopy(vars(module)["_memories_rv"]))
+            yield
+        finally:
+            for holder, before in buffers:
+                holder.update(before)
+
+
+@contextmanager
+def _same_attributes(network: nn.Module) -> Iterator[None]:
+    """Give all modules their plain attributes back, and lists and dictionaries their content."""
+    kept = []
+    for module in network.modules():
+        plain = {name: value for name, value in vars(module).items() if name not in _TORCHS}
+        content = {k: copy.copy(v) for k, v in plain.items() if type(v) in (list, dict, set)}
+        kept.append((module, plain, content))
+    try:
+        yield
+    finally:
+        for module, plain, content in kept:
+            for name in [n for n in vars(module) if n not in _TORCHS and n not in plain]:
+                del vars(module)[name]
+            vars(module).update(plain)
+            for name, before in content.items():
+                value = plain[name]
+                value.clear()
+                value.extend(before) if isinstance(value, list) else value.update(before)

@@ -146,21 +146,20 @@ def initialize_(
         value = found.checked_gain(resolved)
         check_generator(generator, connection.weight)
         rows.append(_row(connection, value, settings))
-        if connection.weight not in drawn:
+        if connection.parameter not in drawn:
             plans.append((connection, resolved))
-        elif not math.isclose(drawn[connection.weight], value, rel_tol=1e-9):
+        elif not math.isclose(drawn[connection.parameter], value, rel_tol=1e-9):
             raise ValueError(
                 f"module shares the weight of {connection.name!r} between layers that ask for "
-                f"different gains, {drawn[connection.weight]:.6g} and {value:.6g}"
+                f"different gains, {drawn[connection.parameter]:.6g} and {value:.6g}"
             )
-        drawn[connection.weight] = value
+        drawn[connection.parameter] = value
 
     with torch.no_grad():
         for connection, resolved in plans:
             found.draw_(connection.weight, generator, **resolved)
-            offset = connection.module.bias
-            if bias == "zero" and isinstance(offset, Tensor):
-                offset.zero_()
+            if bias == "zero" and connection.bias is not None:
+                connection.bias.zero_()
     return Report(found.name, found.source, tuple(rows))
 
 
@@ -199,6 +198,6 @@ def _row(connection: Connection, value: float | None, settings: Mapping[str, Any
         threshold,
         probability,
         moment,
-        ", ".join(connection.drives),
+        ", ".join(layer.name for layer in connection.drives),
         "; ".join(notes),
     )
