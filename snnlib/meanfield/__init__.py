@@ -1,11 +1,14 @@
 """Predictions for spiking networks at initialization, from infinite to finite width."""
 
+from snnlib.meanfield.backward import matched_sharpness
 from snnlib.meanfield.covariance import CovarianceStep, covariance_map
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
     extinction_probability,
     spike_count_law,
 )
+from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
+from snnlib.meanfield.rate import gain_for_rate
 from snnlib.meanfield.variance import (
     FixedPoint,
     critical_gain,
@@ -18,6 +21,8 @@ from snnlib.meanfield.variance import (
 __all__ = [
     "CovarianceStep",
     "FixedPoint",
+    "LayerLaw",
+    "NetworkLaw",
     "SpikeCountLaw",
     "covariance_map",
     "critical_gain",
@@ -25,6 +30,9 @@ __all__ = [
     "extinction_probability",
     "firing_probability",
     "fixed_points",
+    "gain_for_rate",
+    "matched_sharpness",
+    "network_law",
     "spike_count_law",
     "variance_map",
 ]

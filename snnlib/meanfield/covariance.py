@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 class CovarianceStep(NamedTuple):
     """What one layer does to a Gaussian process of currents; one entry per time step.
 
+    A batch of covariances adds its dimensions in front of each.
+
     Attributes:
         covariance: [T, T], of the currents of the next layer.
         variance: [T], of this layer's potentials.
@@ -68,13 +70,14 @@ def covariance_map(
 
     Args:
         covariance: C [T, T], symmetric and positive semidefinite; a constant standard normal
-            input is a matrix of ones.
+            input is a matrix of ones.  A batch [..., T, T], one for each input of a batch say,
+            is mapped entry by entry.
         gain: G = n·Var[w] > 0 of the weights behind the layer.
         leak: β in [0, 1].
         threshold: θ ≥ 0.
         reset: as in `snnlib.neurons.lif`.
-        samples: number of neurons that are simulated.  The standard error of an entry of C'
-            is G·√(r(1−r)/samples) with r = E[x_s x_t].
+        samples: number of neurons that are simulated for each covariance.  The standard error
+            of an entry of C' is G·√(r(1−r)/samples) with r = E[x_s x_t].
         generator: random numbers; None is torch's global generator.
 
     Returns:
@@ -98,35 +101,53 @@ def covariance_map(
         >>> bool(deviation < 5 * step.standard_error[0, 0])
         True
     """
-    matrix = np.asarray(covariance, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(f"covariance must be a square matrix, got shape {matrix.shape}")
-    if not np.all(np.isfinite(matrix)) or not np.allclose(matrix, matrix.T, atol=1e-9):
-        raise ValueError("covariance must be finite and symmetric")
-    values, vectors = np.linalg.eigh(matrix)
-    if values[0] < -1e-8 * max(float(values[-1]), 1.0):
-        raise ValueError(
-            f"covariance must be positive semidefinite, its smallest eigenvalue is {values[0]:.3g}"
-        )
+    matrix = _checked_covariance(covariance)
     if not 0 < gain < np.inf:
         raise ValueError(f"gain must be positive and finite, got {gain!r}")
     if samples < 2 or int(samples) != samples:
         raise ValueError(f"samples must be an integer >= 2, got {samples!r}")
-    root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0))).float()
-    normal = torch.randn(matrix.shape[0], int(samples), generator=generator)
-    trace = lif((root @ normal)[:, None], leak=leak, threshold=threshold, reset=reset)
-    u, x = trace.membrane[:, 0], trace.spikes[:, 0]
-    pairs = (x @ x.T).double().numpy() / samples
-    centred = (u - u.mean(dim=1, keepdim=True)).double()
-    variance = centred.square().mean(dim=1)
-    skewness = centred.pow(3).mean(dim=1) / variance**1.5
-    kurtosis = centred.pow(4).mean(dim=1) / variance**2 - 3
+    steps, batch = matrix.shape[-1], matrix.shape[:-2]
+    values, vectors = np.linalg.eigh(matrix.reshape(-1, steps, steps))
+    root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0))[:, None]).float()
+    normal = torch.randn(len(root), steps, int(samples), generator=generator)
+    trace = lif((root @ normal).transpose(0, 1), leak=leak, threshold=threshold, reset=reset)
+    u, x = (value.transpose(0, 1) for value in (trace.membrane, trace.spikes))
+    pairs = (x @ x.transpose(1, 2)).double().numpy().reshape(matrix.shape) / samples
+    centred = (u - u.mean(dim=2, keepdim=True)).double()
+    variance, third, fourth = (centred.pow(k).mean(dim=2) for k in (2, 3, 4))
+
+    def shaped(value: torch.Tensor) -> Array:
+        return np.asarray(value.double().numpy().reshape(*batch, steps))
+
     return CovarianceStep(
         covariance=gain * pairs,
-        variance=variance.numpy() * samples / (samples - 1),
-        rate=np.diagonal(pairs).copy(),
-        skewness=skewness.numpy(),
-        kurtosis=kurtosis.numpy(),
-        mean=u.double().mean(dim=1).numpy(),
+        variance=shaped(variance) * samples / (samples - 1),
+        rate=np.diagonal(pairs, axis1=-2, axis2=-1).copy(),
+        skewness=shaped(third / variance**1.5),
+        kurtosis=shaped(fourth / variance**2 - 3),
+        mean=shaped(u.double().mean(dim=2)),
         standard_error=gain * np.sqrt(np.maximum(pairs * (1 - pairs), 0.0) / samples),
     )
+
+
+def _checked_covariance(covariance: ArrayLike) -> Array:
+    """The covariance in double precision.
+
+    Raises:
+        ValueError: if it is not one or more symmetric positive semidefinite matrices.
+    """
+    matrix = np.asarray(covariance, dtype=np.float64)
+    if matrix.ndim < 2 or matrix.shape[-2] != matrix.shape[-1] or matrix.size == 0:
+        raise ValueError(f"covariance must be a square matrix [..., T, T], got {matrix.shape}")
+    if not np.all(np.isfinite(matrix)) or not np.allclose(
+        matrix, matrix.swapaxes(-2, -1), atol=1e-9
+    ):
+        raise ValueError("covariance must be finite and symmetric")
+    values = np.linalg.eigvalsh(matrix)
+    least = values[..., 0]
+    if np.any(least < -1e-8 * np.maximum(values[..., -1], 1.0)):
+        raise ValueError(
+            "covariance must be positive semidefinite, "
+            f"its smallest eigenvalue is {least.min():.3g}"
+        )
+    return matrix
