@@ -4,12 +4,13 @@ from importlib import import_module
 from types import ModuleType
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import an optional package, or say which extra of snnlib brings it.
+def require(module: str, extra: str | None) -> ModuleType:
+    """Import an optional package, or say how to install it.
 
     Args:
         module: Name to import, dots allowed (``"sklearn.datasets"``).
         extra: Extra of the snnlib package that has it: ``"book"``, ``"data"`` or ``"train"``.
+            None: no extra has it, it is installed by its own name (other spiking libraries).
 
     Returns:
         The imported module.
@@ -32,6 +33,7 @@ def require(module: str, extra: str) -> ModuleType:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
+        what = package if extra is None else f'"snnlib[{extra}]"'
         raise ImportError(
-            f'{package} is not installed; pip install "snnlib[{extra}]"', name=package
+            f"{package} is not installed; pip install {what}", name=package
         ) from error
