@@ -356,14 +356,17 @@ class LIF(nn.Module):
             ValueError: If the current is not such a tensor, or the threshold, the leak or the
                 initial membrane does not broadcast to [batch, features...].
         """
-        settings = _Settings(
+        return _run(current, self.leak, self.threshold, self.initial, self._settings)
+
+    @property
+    def _settings(self) -> _Settings:
+        return _Settings(
             reset=self.reset,
             surrogate=self.surrogate,
             detach_reset=self.detach_reset,
             relative=self.threshold_gradient != "absolute",
             check=False,  # checked when made; softplus and sigmoid keep learnable values in range
         )
-        return _run(current, self.leak, self.threshold, self.initial, settings)
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes [T, batch, features...], times θ with `"threshold_robust"`; see `trace`."""
@@ -414,15 +417,7 @@ def _run(
     settings: _Settings,
 ) -> LIFTrace:
     """Fit all tensors to the current and apply the fused function."""
-    if not isinstance(current, Tensor) or not current.is_floating_point():
-        raise ValueError(f"current must be a floating-point tensor, got {_brief_kind(current)}")
-    if current.dim() < 2 or current.shape[0] == 0:
-        raise ValueError(
-            f"current must be [T, batch, features...] with T >= 1, got shape {list(current.shape)}"
-        )
-    low = current.dtype in (torch.float16, torch.bfloat16)
-    if low and torch.is_autocast_enabled(current.device.type):
-        current = current.float()  # as autocast does for sums: a leaky sum needs the low bits
+    current = _sequence(current)
     threshold = _fitted("threshold", threshold, current)
     leak = _fitted("leak", leak, current)
     if isinstance(initial, tuple) and len(initial) != 2:
@@ -436,6 +431,20 @@ def _run(
         spikes = torch.zeros_like(membrane) if spikes is None else spikes
         spikes = _fitted("initial spikes", _floating("initial spikes", spikes), current)
     return LIFTrace(*_FusedLIF.apply(current, threshold, leak, membrane, spikes, settings))
+
+
+def _sequence(current: Tensor) -> Tensor:
+    """The current once it is known to run over time, in the precision of the integration."""
+    if not isinstance(current, Tensor) or not current.is_floating_point():
+        raise ValueError(f"current must be a floating-point tensor, got {_brief_kind(current)}")
+    if current.dim() < 2 or current.shape[0] == 0:
+        raise ValueError(
+            f"current must be [T, batch, features...] with T >= 1, got shape {list(current.shape)}"
+        )
+    low = current.dtype in (torch.float16, torch.bfloat16)
+    if low and torch.is_autocast_enabled(current.device.type):
+        return current.float()  # as autocast does for sums: a leaky sum needs the low bits
+    return current
 
 
 class _FusedLIF(torch.autograd.Function):
