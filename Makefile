@@ -4,7 +4,6 @@
 # make lab     open the chapters in JupyterLab
 # make seeds   repeat the random checks under 20 other seeds
 # make lint    ruff and mypy
-# make peers   install the other spiking libraries that some tests compare with
 # make clean   remove what the builds made; distclean also removes the environment
 #
 # PYTHON=python3.12        the interpreter that makes the environment (3.11 or newer)
@@ -21,7 +20,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test serve lab seeds lint peers env clean distclean
+.PHONY: book test serve lab seeds lint env clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -47,18 +46,14 @@ lint: env
 
 env: $(VENV)/ready
 
-peers: $(VENV)/peers
-
 # The lock file first, torch in it: the project itself then finds every requirement met.
-$(VENV)/ready: requirements.txt pyproject.toml
+# The other spiking libraries without their requirements, which would replace torch.
+$(VENV)/ready: requirements.txt requirements-peers.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --quiet --no-compile -r requirements.txt
-	$(INSTALL) --quiet --no-deps --no-build-isolation -e .
-	@touch $@
-
-$(VENV)/peers: $(VENV)/ready requirements-peers.txt
 	$(INSTALL) --quiet --no-deps -r requirements-peers.txt
+	$(INSTALL) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Text notebooks open as notebooks: a setting of this environment, not of the user.
