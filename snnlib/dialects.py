@@ -39,7 +39,8 @@ class Spiking(NamedTuple):
             or the factor of graded spikes.
         input_gain: Share λ of the input that enters the potential.
         synapse: Decay κ per step of a synaptic current in front of the membrane; None without one.
-        delay: Steps between an input and its first effect on u; 0 means the same step.
+        delay: Steps d, between 0 and 1, that the potential lags behind the synaptic current: it
+            sees (1 - d) c[t] + d c[t-1]. 0 for every foreign neuron here.
         fires_at_threshold: Whether u = θ spikes.
         sequence: Whether one call takes all steps [T, batch, ...]; else one call is one step.
         library: `"snnlib"`, `"snntorch"`, `"spikingjelly"` or `"norse"`.
@@ -53,7 +54,7 @@ class Spiking(NamedTuple):
     height: Tensor
     input_gain: Tensor = ONE
     synapse: Tensor | None = None
-    delay: int = 0
+    delay: float = 0.0
     fires_at_threshold: bool = False
     sequence: bool = True
     library: str = "snnlib"
@@ -173,7 +174,9 @@ def _snnlib(module: nn.Module, name: str) -> Spiking | None:
         _value(module.leak),
         str(module.reset),
         height=threshold if robust else ONE,
+        input_gain=_value(getattr(module, "input_gain", 1.0)),
         synapse=None if synapse is None else _value(synapse),
+        delay=float(_value(getattr(module, "delay", 0.0)).max()),
     )
 
 
@@ -207,7 +210,7 @@ def _snntorch(module: Any, name: str) -> Spiking | None:
     elif name == "Lapicque":
         ratio = module.time_step / (module.R * module.C)
         leak = _value(1 - ratio)
-        gain = _value(module.R * (1 / (module.R * module.C)) * module.time_step)
+        gain = _value(module.R) * _value(1 / (module.R * module.C)) * _value(module.time_step)
         if bool((leak < 0).any()):
             why = f"its leak 1 - dt/(RC) = {float(leak.min()):g} is negative"
     elif name in ("StateLeaky", "LinearLeaky"):
@@ -309,6 +312,8 @@ def _spikingjelly(module: Any, name: str) -> Spiking | None:
             why, rest = "it leaks towards 0 and is reset to another potential", 0.0
     elif not why:
         why = f"{name} is not known here"
+    if name.startswith("Simple") and rest:
+        why = "it starts at 0 and is reset to another potential"
     if rest is not None and name not in _PSN:
         threshold = threshold - rest
     surrogate = getattr(module, "surrogate_function", None)
