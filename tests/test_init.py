@@ -196,7 +196,16 @@ def test_gains_are_squares_of_torchs():
 
 
 def test_every_method_has_a_gain():
-    assert all(gain(method) > 0 for method in METHODS)
+    needed = {"rate": 0.1, "leak": 0.5}
+    for method in METHODS:
+        if method == "lsuv":
+            with pytest.raises(ValueError, match="data-driven"):
+                gain(method)
+        else:
+            assert (
+                gain(method, **(needed if method in ("rossbroich2022", "spikeinit2026") else {}))
+                > 0
+            )
 
 
 def test_thresholds_of_several_neurons_are_averaged_as_probabilities():
@@ -426,7 +435,7 @@ def good() -> nn.Module:
     [
         (good, "he", {}, "method must be one of glorot, kaiming, .*'he'"),
         (good, "micheli2024", {"treshold": 1.0}, "treshold=1.0 .* threshold"),
-        (good, "lecun", {"threshold": 1.0}, "its settings are: none"),
+        (good, "lecun", {"threshold": 1.0}, "its settings are: distribution"),
         (good, "glorot", {"fan_in": 3}, "fan_in=3 is not a setting"),
         (good, "micheli2024", {"threshold": -0.1}, "threshold must be >= 0.*-0.1"),
         (good, "micheli2024", {"threshold": math.nan}, "threshold must be >= 0.*nan"),

@@ -1,7 +1,7 @@
 r"""Weight initialization of spiking networks: one number, one call, a report.
 
-Every method draws zero-mean weights, so one number describes it, the gain G = n·E[w²], the square
-of what `torch.nn.init.calculate_gain` returns. `gain(method, **settings)` computes it,
+Every method here is described by one number, the gain G = n·E[w²], the square of what
+`torch.nn.init.calculate_gain` returns. `gain(method, **settings)` computes it,
 `initialize_(module, method)` draws the weights of a whole network.
 
 A method is one file named after its paper (`micheli2024.py`); it defines a `METHOD`, and one line
@@ -12,19 +12,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.init import classic, micheli2024
-from snnlib.init.method import Method, check_generator
+from snnlib.init import (
+    bellec2018,
+    classic,
+    ding2022,
+    distributions,
+    lee2016,
+    lsuv,
+    micheli2024,
+    rossbroich2022,
+    spikeinit2026,
+    zenke2021,
+)
+from snnlib.init.activity import Activity, Drive
+from snnlib.init.bellec2018 import bellec2018_
+from snnlib.init.ding2022 import ding2022_
+from snnlib.init.distributions import check_generator
+from snnlib.init.lee2016 import lee2016_
+from snnlib.init.method import Feeding, Method, draw_, standard_deviation
 from snnlib.init.micheli2024 import micheli2024_
 from snnlib.init.pairing import Connection, pair
 from snnlib.init.report import Report, Row
+from snnlib.init.rossbroich2022 import rossbroich2022_
+from snnlib.init.spikeinit2026 import spikeinit2026_
+from snnlib.init.zenke2021 import zenke2021_
+from snnlib.running import Time
 
-__all__ = ["METHODS", "Report", "Row", "gain", "initialize_", "micheli2024_"]
+__all__ = [
+    "METHODS",
+    "Report",
+    "Row",
+    "bellec2018_",
+    "ding2022_",
+    "distributions",
+    "gain",
+    "initialize_",
+    "lee2016_",
+    "micheli2024_",
+    "rossbroich2022",
+    "rossbroich2022_",
+    "spikeinit2026",
+    "spikeinit2026_",
+    "zenke2021_",
+]
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -34,7 +72,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             classic.KAIMING,
             classic.LECUN,
             classic.ORTHOGONAL,
+            lee2016.METHOD,
+            bellec2018.METHOD,
+            zenke2021.METHOD,
+            ding2022.METHOD,
+            rossbroich2022.METHOD,
             micheli2024.METHOD,
+            spikeinit2026.METHOD,
+            lsuv.METHOD,
         )
     }
 )
@@ -49,16 +94,34 @@ def gain(method: str, **settings: Any) -> float:
 
     Args:
         method: A name in `METHODS`.
-        **settings: "micheli2024": `threshold` (1), `height` of a spike (1), or
-            `input_second_moment` E[x²] of an input that is not spikes; "kaiming":
-            `nonlinearity` ("relu"), `negative_slope` (0); "glorot" and "orthogonal": `fan_in`,
-            `fan_out` (square); "lecun": none.
+        **settings: Those of the method; θ, β, λ are the driven neurons', except where noted.
+
+            ================  ==================================================================
+            "glorot"          `fan_in`, `fan_out` (square)
+            "kaiming"         `nonlinearity` ("relu"), `negative_slope` (0)
+            "lecun"           none
+            "orthogonal"      `fan_in`, `fan_out` (square)
+            "lee2016"         `alpha` (None: no threshold rule), `threshold`, `fan_in`, `input_gain`
+            "bellec2018"      `weight_scale` (1)
+            "zenke2021"       none
+            "ding2022"        `threshold` (1), `input_gain` (1)
+            "rossbroich2022"  `rate`, `leak`, `threshold` (1), `xi` (1), `mean` (0), `input_gain`,
+                              `fan_in`, `coherent` (False), `synapse`, ...
+            "micheli2024"     `threshold` (1) and `height` (1) of the spikes that feed the weight,
+                              or `input_second_moment` of other input; `input_gain` (1)
+            "spikeinit2026"   `rate`, `leak`, `threshold` (1), `input_gain`, `height`, or
+                              `input_second_moment` of a constant input
+            "lsuv"            has no formula
+            ================  ==================================================================
+
+            The first four and "micheli2024" take `distribution` too, on which G does not depend.
 
     Returns:
         The gain.
 
     Raises:
-        ValueError: If the method or a setting is unknown or a setting is outside its range.
+        ValueError: If the method or a setting is unknown, a needed one is missing, one is outside
+            its range (then with the feasible range), or the method is data-driven.
 
     Source: the docstring of each method's file.
 
@@ -67,8 +130,13 @@ def gain(method: str, **settings: Any) -> float:
         True
         >>> gain("micheli2024", threshold=0.0)
         2.0
+        >>> round(gain("rossbroich2022", rate=0.1, leak=0.5, xi=2.0), 9)
+        1.875
     """
-    return _method(method).checked_gain(settings)
+    found = _method(method)
+    if "distribution" in settings:
+        found.chosen(settings["distribution"])
+    return found.checked_gain({k: v for k, v in settings.items() if k != "distribution"})
 
 
 def initialize_(
@@ -78,41 +146,55 @@ def initialize_(
     example: Tensor | tuple[Any, ...] | None = None,
     generator: torch.Generator | None = None,
     bias: Literal["zero", "keep"] = "zero",
+    layers: Mapping[str, Mapping[str, Any] | str | None] | None = None,
+    time: Time = "auto",
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
 
-    Each linear and convolution weight is paired with the spiking layer that feeds it, whose
-    threshold sets the firing probability P(u > θ), and with the one it drives. A weight fed by
-    real values uses E[x²] of what reaches it when `example` runs; without an example the data
-    count as standardized, E[x²] = 1. A weight that drives no spiking layer (a readout) stays as it
-    is, and the report says so.
+    Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
+    layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
+    drives, whose threshold, leak and input gain set what the weight must do; ours or snnTorch's,
+    SpikingJelly's or Norse's. A weight fed by real values uses E[x²] of what reaches it when
+    `example` runs; without an example the data count as standardized, E[x²] = 1. A weight that
+    drives no spiking layer (a readout) stays as it is, and the report says so.
 
     Without `example` weights are paired by the order of registration, where that leaves no doubt;
     with it, by following the values through one run (which leaves buffers, modes and torch's
     random state as they were).
 
     Args:
-        module: A network of `nn.Linear`, `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` and spiking
-            layers.
+        module: A network of weights and spiking layers.
         method: A name in `METHODS`.
         example: One batch of input, [T, batch, ...] for the networks of `snnlib.networks`, or a
-            tuple of positional arguments; None pairs by registration.
+            tuple of positional arguments; None pairs by registration. "lsuv" needs one.
         generator: Random numbers; None is torch's global generator.
         bias: "zero" sets the biases of the drawn layers to 0, "keep" leaves them.
-        **settings: "micheli2024": `threshold` for every weight fed by spikes and
-            `input_second_moment` for every weight fed by data, in place of what the network and
-            the example say; "kaiming": `nonlinearity`, `negative_slope`; the others have none.
+        layers: Exceptions, by the name of a layer in the report or a pattern of names (`"conv*"`):
+            settings for it, which may hold a "method" of its own; the name of a method; or None,
+            which leaves it as it is. A name goes before a pattern, an earlier pattern before a
+            later one. A readout is drawn if it is named itself.
+        time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
+            `snnlib.running.run`.
+        **settings: For every weight, in place of what the network and the example say: those of
+            `gain`, "micheli2024" with `threshold` for weights fed by spikes and
+            `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
+            feed-forward share of the variance (0.9); "lsuv" with `tolerance` (0.05) and
+            `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
+            "kaiming", "lecun", "orthogonal" and "micheli2024".
 
     Returns:
-        One row per weight: layer, fan-in, gain, standard deviation, feeding layer, its threshold
-        and firing probability, driven layer. Prints as a table.
+        One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
+        and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
+        potential without reset, "spikeinit2026": its rate, "lsuv": Q(θ)), else P(u > θ) at the
+        first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to layer. Prints
+        as a table.
 
     Raises:
-        ValueError: If the method, a setting or `bias` is unknown, a weight is empty, no weight or
-            no spiking layer is found, the order of registration is ambiguous, two layers that
-            share a weight ask for different gains, or the generator lives on another device. Then
-            nothing was changed.
+        ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name
+            in `layers` matches nothing, a weight is empty, no weight or no spiking layer is found,
+            the order of registration is ambiguous, two layers that share a weight ask for
+            different laws, or the generator lives on another device. Then nothing was changed.
 
     Source: Micheli et al. 2024, Eq. 10, and the docstring of each method's file.
 
@@ -122,45 +204,91 @@ def initialize_(
         >>> report = initialize_(network, "micheli2024", generator=torch.Generator().manual_seed(0))
         >>> print(report)
         micheli2024 (Micheli et al. 2024, Eq. 10)
-        layer  fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives
-        1         400  4.72  0.1086  0             0.8    0.2119  0.2119  2
+        layer  fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives    rate
+        1         400  4.72  0.1086  0             0.8    0.2119  0.2119  2       0.1587
         >>> expected = (4.72 / 400) ** 0.5
         >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
         True
     """
     found = _method(method)
-    found.check_settings(settings, found.given)
+    _check_given(found, settings)
     if bias not in ("zero", "keep"):
         raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    choices = _choices(found, settings, layers or {})
 
-    rows: list[Row] = []
-    plans: list[tuple[Connection, dict[str, Any]]] = []
-    drawn: dict[nn.Parameter, float] = {}
-    for connection in pair(module, example):
-        if not connection.drives:
-            rows.append(_row(connection, None, settings))
-            continue
-        resolved = found.resolve(connection, **settings)
-        value = found.checked_gain(resolved)
-        check_generator(generator, connection.weight)
-        rows.append(_row(connection, value, settings))
-        if connection.parameter not in drawn:
-            plans.append((connection, resolved))
-        elif not math.isclose(drawn[connection.parameter], value, rel_tol=1e-9):
-            raise ValueError(
-                f"module shares the weight of {connection.name!r} between layers that ask for "
-                f"different gains, {drawn[connection.parameter]:.6g} and {value:.6g}"
+    connections = pair(module, example, time=time)
+    plans = _plans(connections, found, settings, choices)
+    fitted = [p for p in plans if p.method is not None and p.method.data_driven]
+    if fitted:
+        lsuv.check(module, [p.connection for p in fitted], example)
+    for plan in plans:
+        if plan.method is not None:
+            check_generator(generator, plan.connection.weight)
+
+    drawn = _unique(plans)
+    state = None if generator is None else generator.get_state()
+    before = _copies(plans) if fitted else {}
+    global_state = torch.get_rng_state()
+    try:
+        with torch.no_grad():
+            for plan in drawn:
+                plan.draw_(generator, bias)
+        if fitted and example is not None:
+            lsuv.rescale_(
+                module, [p.connection for p in fitted], example, time=time, **fitted[0].settings
             )
-        drawn[connection.parameter] = value
+    except BaseException:
+        with torch.no_grad():
+            for parameter, value in before.items():
+                parameter.copy_(value)
+        if generator is not None and state is not None:
+            generator.set_state(state)
+        torch.set_rng_state(global_state)
+        raise
+    return Report(found.name, found.source, tuple(_rows(plans, found)))
 
-    with torch.no_grad():
-        for connection, resolved in plans:
-            found.draw_(connection.weight, generator, **resolved)
-            if bias == "zero" and connection.bias is not None:
-                connection.bias.zero_()
-    return Report(found.name, found.source, tuple(rows))
+
+# --- What is asked for ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Plan:
+    """What happens to one weight; without a method it stays as it is."""
+
+    connection: Connection
+    method: Method | None = None
+    settings: dict[str, Any] = field(default_factory=dict)  # of `Method.gain`
+    distribution: str = ""
+    gain: float | None = None
+    mean: float = 0.0
+    why: str = ""  # why it stays as it is
+
+    def draw_(self, generator: torch.Generator | None, bias: str) -> None:
+        assert self.method is not None
+        weight = self.connection.weight
+        # An orthonormal weight has the gain of its shape; the data find the scale otherwise.
+        value = 1.0 if self.gain is None else self.gain
+        draw_(weight, value, self.distribution, generator, mean=self.mean)
+        self.method.finish_(self.connection)
+        if bias == "zero" and self.connection.bias is not None:
+            self.connection.bias.zero_()
+
+    def realized_gain(self) -> float:
+        """n·E[w²] as drawn, measured where no formula gives it."""
+        if self.gain is not None:
+            return self.gain
+        weight = self.connection.parameter.detach().double()
+        return self.connection.fan_in * float(weight.square().mean())
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An entry of `layers`; no method: leave the weight as it is."""
+
+    method: Method | None
+    settings: Mapping[str, Any]
 
 
 def _method(name: str) -> Method:
@@ -169,35 +297,170 @@ def _method(name: str) -> Method:
     return METHODS[name]
 
 
-def _row(connection: Connection, value: float | None, settings: Mapping[str, Any]) -> Row:
-    """A row of the report; None as gain says that the weight was left as it is."""
-    notes = [connection.note] if connection.note else []
+def _check_given(method: Method, settings: Mapping[str, Any]) -> None:
+    known = (*method.given, "distribution") if method.free else method.given
+    if "distribution" in settings:
+        method.chosen(settings["distribution"])
+    method.check_settings(settings, known)
+
+
+def _choices(
+    default: Method,
+    settings: Mapping[str, Any],
+    layers: Mapping[str, Mapping[str, Any] | str | None],
+) -> dict[str, _Choice]:
+    choices = {}
+    for name, entry in layers.items():
+        if entry is None:
+            choices[name] = _Choice(None, {})
+            continue
+        if not isinstance(entry, str | Mapping):
+            raise ValueError(
+                f"layers[{name!r}] must be a dict of settings, the name of a method or None, "
+                f"got {entry!r}"
+            )
+        own = {"method": entry} if isinstance(entry, str) else dict(entry)
+        method = _method(own.pop("method", default.name))
+        _check_given(method, own)
+        choices[name] = _Choice(method, {**settings, **own} if method is default else own)
+    return choices
+
+
+def _plans(
+    connections: list[Connection],
+    default: Method,
+    settings: Mapping[str, Any],
+    choices: Mapping[str, _Choice],
+) -> list[_Plan]:
+    names = [connection.name for connection in connections]
+    for pattern in choices:
+        if pattern not in names and not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"layers: {pattern!r} matches no weight; the weights are {', '.join(names)}"
+            )
+    plans = []
+    for connection in connections:
+        matching = [p for p in choices if fnmatchcase(connection.name, p)]
+        name = connection.name if connection.name in choices else next(iter(matching), None)
+        choice = _Choice(default, settings) if name is None else choices[name]
+        if choice.method is None:
+            plans.append(_Plan(connection, why="left as it is, as asked"))
+        elif not connection.drives and name != connection.name:
+            why = "" if connection.note.startswith("not executed") else "drives no spiking layer"
+            plans.append(_Plan(connection, why=why and f"left as it is: {why}"))
+        else:
+            plans.append(_plan(connection, choice.method, choice.settings))
+    return plans
+
+
+def _plan(connection: Connection, method: Method, settings: Mapping[str, Any]) -> _Plan:
+    given = {k: v for k, v in settings.items() if k != "distribution"}
+    distribution = method.chosen(settings.get("distribution"))
+    try:
+        resolved = method.resolve(connection, **given)
+        if method.data_driven:
+            return _Plan(connection, method, resolved, distribution)
+        value = method.checked_gain(resolved)
+        centre = method.mean(**resolved)
+    except ValueError as error:
+        raise ValueError(f"{error} (weight of {connection.name!r})") from error
+    return _Plan(connection, method, resolved, distribution, value, centre)
+
+
+def _unique(plans: list[_Plan]) -> list[_Plan]:
+    """One plan for each weight that is drawn; refuses a shared weight with two laws."""
+    first: dict[nn.Parameter, _Plan] = {}
+    for plan in plans:
+        if plan.method is None:
+            continue
+        other = first.setdefault(plan.connection.parameter, plan)
+        same = other.distribution == plan.distribution and other.method is plan.method
+        for one, two in ((other.gain, plan.gain), (other.mean, plan.mean)):
+            if one is not None and two is not None and not math.isclose(one, two, rel_tol=1e-9):
+                same = False
+        if not same:
+            raise ValueError(
+                f"module shares the weight of {plan.connection.name!r} between layers that ask "
+                f"for different gains or laws, {other.gain} of {other.distribution!r} and "
+                f"{plan.gain} of {plan.distribution!r}"
+            )
+    return list(first.values())
+
+
+def _copies(plans: list[_Plan]) -> dict[Tensor, Tensor]:
+    tensors: list[Tensor] = []
+    for plan in plans:
+        tensors.append(plan.connection.parameter)
+        if plan.connection.bias is not None:
+            tensors.append(plan.connection.bias)
+    return {tensor: tensor.detach().clone() for tensor in tensors}
+
+
+# --- What is reported -----------------------------------------------------------------------------
+
+
+def _rows(plans: list[_Plan], default: Method) -> list[Row]:
+    drives = []
+    for plan in plans:
+        rate = None
+        if plan.method is not None and plan.connection.drives:
+            rate = plan.method.rate(plan.connection, plan.settings)
+        if plan.connection.drives:
+            moment, _ = _data(plan)
+            drives.append(Drive(plan.connection, plan.realized_gain(), rate, moment))
+    activity = Activity(drives)
+    return [_row(plan, activity, default) for plan in plans]
+
+
+def _data(plan: _Plan) -> tuple[float, str]:
+    """E[x²] of real values, and where it is from."""
+    measured = plan.connection.second_moment
+    given = plan.settings.get("input_second_moment")
+    if given is not None and given != (1.0 if measured is None else measured):
+        return float(given), ""
+    if measured is not None:
+        return measured, "E[x²] measured on the example"
+    return 1.0, "E[x²] = 1 assumed: standardized data"
+
+
+def _row(plan: _Plan, activity: Activity, default: Method) -> Row:
+    connection, method = plan.connection, plan.method
+    notes = [plan.why] if plan.why else []
+    if method is not None and method is not default:
+        notes.append(f"by {method.name}")
+    if connection.note:
+        notes.append(connection.note)
     threshold = probability = None
     if connection.fed_by:
-        thresholds, heights = connection.feeding
-        thresholds = torch.as_tensor(settings.get("threshold", thresholds), dtype=torch.float64)
-        threshold = thresholds.mean().item()
-        probability = micheli2024.second_moment(thresholds)
-        moment = micheli2024.second_moment(thresholds, heights)
-    elif "input_second_moment" in settings:
-        moment = float(settings["input_second_moment"])
-    elif connection.second_moment is not None:
-        moment = connection.second_moment
-        notes.append("E[x²] measured on the example")
+        feeding = None if method is None else method.feeding(connection, plan.settings)
+        if feeding is None:
+            rates = [activity.rate(layer) for layer in connection.fed_by]
+            moment = activity.second_moment(connection, 1.0)
+            feeding = Feeding(None, sum(rates) / len(rates), moment)
+        thresholds, _ = connection.feeding
+        _, probability, moment = feeding
+        threshold = thresholds.mean().item() if feeding.threshold is None else feeding.threshold
     else:
-        moment = 1.0
-        notes.append("E[x²] = 1 assumed: standardized data")
-    if value is None and not connection.note.startswith("not executed"):
-        notes.insert(0, "left as it is: drives no spiking layer")
+        moment, origin = _data(plan)
+        if origin:
+            notes.append(origin)
+    if method is not None and (remark := method.remark(connection, plan.settings)):
+        notes.append(remark)
+    rate = None
+    if connection.drives and method is not None:
+        rates = [activity.rate(layer) for layer in connection.drives]
+        rate = sum(rates) / len(rates)
+    value = None if method is None else plan.realized_gain()
     return Row(
         connection.name,
         connection.fan_in,
         value,
-        None if value is None else math.sqrt(value / connection.fan_in),
-        ", ".join(source.name for source in connection.fed_by) or "data",
+        None if value is None else standard_deviation(value, connection.fan_in, plan.mean),
+        ", ".join(layer.name for layer in connection.fed_by) or "data",
         threshold,
         probability,
         moment,
         ", ".join(layer.name for layer in connection.drives),
+        None if rate is None or math.isnan(rate) else rate,
         "; ".join(notes),
     )

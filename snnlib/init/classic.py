@@ -1,6 +1,6 @@
-r"""The initializations that torch has: Glorot, Kaiming, LeCun and orthogonal.
+r"""The initializations that torch has: Glorot, Kaiming, LeCun and orthogonal, as gains G = n·E[w²].
 
-Torch's own functions draw the weights; this file adds their gain G = n·E[w²].
+Each may be drawn from a normal, a uniform or a BiGamma distribution; the gain is the same.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from snnlib.init.method import Method, normal_
+from snnlib.init.method import ORTHONORMAL, Method
 from snnlib.init.pairing import Connection
 
 
@@ -55,10 +54,6 @@ def glorot_gain(*, fan_in: int = 1, fan_out: int = 1) -> float:
     return 2.0 * fan_in / (fan_in + fan_out)
 
 
-def _glorot_(weight: Tensor, generator: torch.Generator | None, **_: Any) -> Tensor:
-    return torch.nn.init.xavier_normal_(weight, generator=generator)
-
-
 def kaiming_gain(*, nonlinearity: str = "relu", negative_slope: float = 0.0) -> float:
     r"""Kaiming's G, the square of torch's `calculate_gain`: 2 for rectified linear units.
 
@@ -83,20 +78,6 @@ def kaiming_gain(*, nonlinearity: str = "relu", negative_slope: float = 0.0) -> 
     return float(torch.nn.init.calculate_gain(nonlinearity, negative_slope) ** 2)  # type: ignore[arg-type]
 
 
-def _kaiming_(
-    weight: Tensor,
-    generator: torch.Generator | None,
-    nonlinearity: str = "relu",
-    negative_slope: float = 0.0,
-) -> Tensor:
-    return torch.nn.init.kaiming_normal_(
-        weight,
-        a=negative_slope,
-        nonlinearity=nonlinearity,  # type: ignore[arg-type]
-        generator=generator,
-    )
-
-
 def lecun_gain() -> float:
     r"""LeCun's G = 1, which keeps the variance of a linear layer.
 
@@ -107,10 +88,6 @@ def lecun_gain() -> float:
         True
     """
     return 1.0
-
-
-def _lecun_(weight: Tensor, generator: torch.Generator | None) -> Tensor:
-    return normal_(weight, lecun_gain(), generator)
 
 
 def orthogonal_gain(*, fan_in: int = 1, fan_out: int = 1) -> float:
@@ -142,18 +119,21 @@ def orthogonal_gain(*, fan_in: int = 1, fan_out: int = 1) -> float:
     return fan_in / max(fan_in, fan_out)
 
 
-def _orthogonal_(weight: Tensor, generator: torch.Generator | None, **_: Any) -> Tensor:
-    return torch.nn.init.orthogonal_(weight, generator=generator)
-
-
-GLOROT = Method("glorot", "Glorot & Bengio 2010", glorot_gain, _glorot_, _fans_of)
+GLOROT = Method("glorot", "Glorot & Bengio 2010", glorot_gain, _fans_of, free=True)
 KAIMING = Method(
     "kaiming",
     "He et al. 2015",
     kaiming_gain,
-    _kaiming_,
     _as_given,
     given=("nonlinearity", "negative_slope"),
+    free=True,
 )
-LECUN = Method("lecun", "LeCun et al. 1998", lecun_gain, _lecun_, _as_given)
-ORTHOGONAL = Method("orthogonal", "Saxe et al. 2014", orthogonal_gain, _orthogonal_, _sides_of)
+LECUN = Method("lecun", "LeCun et al. 1998", lecun_gain, _as_given, free=True)
+ORTHOGONAL = Method(
+    "orthogonal",
+    "Saxe et al. 2014",
+    orthogonal_gain,
+    _sides_of,
+    distribution=ORTHONORMAL,
+    free=True,
+)

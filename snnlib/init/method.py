@@ -10,39 +10,96 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snnlib.init.pairing import fans
+from snnlib.init.distributions import (
+    DISTRIBUTIONS,
+    check_distribution,
+    check_generator,
+    fill_,
+    orthonormal_,
+)
+from snnlib.init.pairing import Connection, fans
+
+ORTHONORMAL = "orthonormal"
+
+
+class Feeding(NamedTuple):
+    """What a method assumes of the input of a weight.
+
+    Attributes:
+        threshold: Threshold of the feeding layer; None if it plays no part.
+        probability: Firing probability per step of that layer; None for real values.
+        second_moment: E[x²].
+    """
+
+    threshold: float | None
+    probability: float | None
+    second_moment: float
+
+
+def _nothing(connection: Connection, settings: Mapping[str, Any]) -> Any:
+    return None
+
+
+def _no_remark(connection: Connection, settings: Mapping[str, Any]) -> str:
+    return ""
+
+
+def _no_mean(**settings: Any) -> float:
+    return 0.0
+
+
+def _no_finish(connection: Connection) -> None:
+    return None
 
 
 class Method(NamedTuple):
     """One initialization.
 
-    `gain` and `draw_` take the same settings by keyword, so that the number in the report is the
-    number that the weights are drawn with.
-
     Attributes:
         name: What `initialize_` calls it; the file's name for a paper's method.
         source: Paper and equation.
         gain: `gain(**settings) -> G`, the number n·E[w²].
-        draw_: `draw_(weight, generator, **settings)`, fills the weight in place.
         resolve: `resolve(connection, **given) -> settings` of one weight: what the user gave, else
             what the weight's place in the network says.
         given: Names of the settings that a user may give for a whole network.
+        distribution: What the weights are drawn from: a name in `DISTRIBUTIONS` or "orthonormal".
+        free: Whether the user may choose the distribution.
+        mean: `mean(**settings) -> E[w]`.
+        rate: `rate(connection, settings)`: firing probability per step that the method aims at in
+            the driven layer; None where it names none.
+        feeding: `feeding(connection, settings) -> Feeding`: what the method assumes of the input;
+            None where it assumes nothing.
+        remark: `remark(connection, settings)`: what the report should say beside the numbers.
+        finish_: `finish_(connection)`: what is done to a weight after it was drawn.
+        data_driven: Whether the scale of the weights is found by running the network.
     """
 
     name: str
     source: str
     gain: Callable[..., float]
-    draw_: Callable[..., Tensor]
     resolve: Callable[..., dict[str, Any]]
     given: tuple[str, ...] = ()
+    distribution: str = "normal"
+    free: bool = False
+    mean: Callable[..., float] = _no_mean
+    rate: Callable[[Connection, dict[str, Any]], float | None] = _nothing
+    feeding: Callable[[Connection, dict[str, Any]], Feeding | None] = _nothing
+    remark: Callable[[Connection, dict[str, Any]], str] = _no_remark
+    finish_: Callable[[Connection], None] = _no_finish
+    data_driven: bool = False
 
     def checked_gain(self, settings: Mapping[str, Any]) -> float:
         """The gain, with every setting's name checked.
 
         Raises:
-            ValueError: If the method does not have a setting or its value is outside its range.
+            ValueError: If the method does not have a setting, one that it needs is missing, or its
+                value is outside its range.
         """
-        self.check_settings(settings, tuple(inspect.signature(self.gain).parameters))
+        parameters = inspect.signature(self.gain).parameters
+        self.check_settings(settings, tuple(parameters))
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in settings:
+                raise ValueError(f"{name} is needed by {self.name!r}: pass {name}=...")
         return self.gain(**settings)
 
     def check_settings(self, settings: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -57,6 +114,55 @@ class Method(NamedTuple):
                     f"{name}={value!r} is not a setting of {self.name!r} here; "
                     f"its settings are: {', '.join(known) or 'none'}"
                 )
+
+    def chosen(self, distribution: str | None) -> str:
+        """The distribution to draw from, the user's if the method leaves it open.
+
+        Raises:
+            ValueError: If the method has a distribution of its own or the name is unknown.
+        """
+        if distribution is None:
+            return self.distribution
+        if not self.free:
+            raise ValueError(
+                f"distribution={distribution!r} is not a setting of {self.name!r} here; "
+                f"it draws from {self.distribution!r}"
+            )
+        check_distribution(distribution)
+        if self.distribution == ORTHONORMAL:
+            return f"{ORTHONORMAL} {distribution}"
+        return distribution
+
+
+def draw_(
+    weight: Tensor,
+    gain: float,
+    distribution: str = "normal",
+    generator: torch.Generator | None = None,
+    *,
+    mean: float = 0.0,
+) -> Tensor:
+    r"""Fill a weight in place from a distribution with E[w²] = G/n, n its fan-in.
+
+    Args:
+        weight: Weight of a linear layer or a convolution.
+        gain: G > 0; an orthonormal weight has the gain of its shape.
+        distribution: A name in `DISTRIBUTIONS`, "orthonormal", or "orthonormal " and a name.
+        generator: Random numbers; None is torch's global generator.
+        mean: E[w] of the weights.
+
+    Returns:
+        The weight.
+
+    Raises:
+        ValueError: If the weight is empty or the generator lives on another device.
+    """
+    fan_in, _ = fans(weight)
+    check_generator(generator, weight)
+    if distribution.startswith(ORTHONORMAL):
+        start = distribution.removeprefix(ORTHONORMAL).strip() or DISTRIBUTIONS[0]
+        return orthonormal_(weight, start, generator)
+    return fill_(weight, standard_deviation(gain, fan_in, mean), distribution, generator, mean=mean)
 
 
 def normal_(weight: Tensor, gain: float, generator: torch.Generator | None) -> Tensor:
@@ -73,19 +179,78 @@ def normal_(weight: Tensor, gain: float, generator: torch.Generator | None) -> T
     Raises:
         ValueError: If the weight is empty or the generator lives on another device.
     """
-    fan_in, _ = fans(weight)
-    check_generator(generator, weight)
-    return torch.nn.init.normal_(weight, 0.0, math.sqrt(gain / fan_in), generator=generator)
+    return draw_(weight, gain, "normal", generator)
 
 
-def check_generator(generator: torch.Generator | None, weight: Tensor) -> None:
-    """Refuse a generator on another device than the weight's.
+def standard_deviation(gain: float, fan_in: int, mean: float = 0.0) -> float:
+    """√(G/n − E[w]²); what rounding makes negative is 0."""
+    return math.sqrt(max(gain / fan_in - mean**2, 0.0))
+
+
+def check_positive(name: str, value: float) -> float:
+    """The value as a float.
 
     Raises:
-        ValueError: Naming both devices.
+        ValueError: If it is not positive and finite.
     """
-    if generator is not None and generator.device.type != weight.device.type:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return float(value)
+
+
+class Neuron(NamedTuple):
+    """The neurons that a weight drives, one number for all of them.
+
+    Attributes:
+        threshold: θ, the mean over neurons.
+        leak: β per step, likewise.
+        input_gain: λ, what the neuron multiplies its current with, likewise.
+        synapse: Decay per step of a synaptic current, likewise; None if there is none.
+        reset: Names of the resets, joined where there are several.
+        note: Says so if the neurons differ.
+    """
+
+    threshold: float
+    leak: float
+    input_gain: float
+    synapse: float | None
+    reset: str
+    note: str = ""
+
+
+def driven_neuron(connection: Connection) -> Neuron:
+    """Threshold, leak, input gain and synapse of what a weight drives, averaged over neurons.
+
+    Raises:
+        ValueError: If the weight drives no spiking layer.
+    """
+    if not connection.drives:
         raise ValueError(
-            f"generator must live on the weight's device {weight.device}, "
-            f"got one on {generator.device}"
+            "the method asks for the neurons that a weight drives, and it drives no spiking layer"
         )
+    layers = [layer.spiking for layer in connection.drives]
+    differing = [
+        name
+        for name in ("threshold", "leak", "input_gain")
+        if not _one_value([getattr(layer, name) for layer in layers])
+    ]
+    synapses = [layer.synapse for layer in layers]
+    with_synapse = [synapse for synapse in synapses if synapse is not None]
+    return Neuron(
+        _average([layer.threshold for layer in layers]),
+        _average([layer.leak for layer in layers]),
+        _average([layer.input_gain for layer in layers]),
+        _average(with_synapse) if with_synapse else None,
+        ", ".join(dict.fromkeys(layer.reset for layer in layers)),
+        f"mean {' and '.join(differing)} of the driven neurons" if differing else "",
+    )
+
+
+def _average(values: Sequence[Any]) -> float:
+    flat = [torch.as_tensor(value, dtype=torch.float64).flatten() for value in values]
+    return float(torch.stack([value.mean() for value in flat]).mean())
+
+
+def _one_value(values: Sequence[Any]) -> bool:
+    flat = torch.cat([torch.as_tensor(value, dtype=torch.float64).flatten() for value in values])
+    return bool((flat == flat[0]).all())

@@ -5,6 +5,9 @@ E[x²] = P(u > θ), the probability that a neuron of the feeding layer fires, an
 
     Var[w] = 1 / (n P(u > θ)),      u ~ N(0, 1),      G = n·Var[w] = 1 / P(u > θ).
 
+The paper's neurons add their whole current to the potential. A neuron that adds λ times its current
+has Var[u] = λ²·n·Var[w]·E[x²], and the gain is divided by λ².
+
 Source: Micheli, Booij, van Gemert, Tömen, Deep activity propagation via weight initialization in
 spiking neural networks, Eqs. 7-10 and 12.
 """
@@ -17,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Method, normal_
+from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, normal_
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import firing_probability
 
@@ -60,6 +63,7 @@ def gain(
     threshold: float | Tensor = 1.0,
     height: float | Tensor = 1.0,
     input_second_moment: float | None = None,
+    input_gain: float = 1.0,
 ) -> float:
     r"""G = n·Var[w] that keeps Var[u] = 1: 1/P(u > θ) after spikes, 1/E[x²] after real values.
 
@@ -68,6 +72,7 @@ def gain(
         height: What one of its spikes sends on.
         input_second_moment: E[x²] > 0 of the input if it is not spikes; threshold and height
             then play no part.
+        input_gain: λ > 0, what the driven neuron multiplies its current with; divides G by λ².
 
     Returns:
         The gain; 2, Kaiming's, at threshold 0.
@@ -83,6 +88,7 @@ def gain(
         >>> round(gain(threshold=1.0), 4)
         6.303
     """
+    scale = check_positive("input_gain", input_gain) ** 2
     if input_second_moment is None:
         moment = second_moment(threshold, height)
         if moment < 1e-300:  # near the smallest normal double: 1/E[x²] must stay finite
@@ -90,12 +96,12 @@ def gain(
                 f"threshold must let some neuron fire (feasible: 0 <= threshold <= 37), "
                 f"got {threshold!r}"
             )
-        return 1.0 / moment
+        return 1.0 / (scale * moment)
     if not 1e-300 < input_second_moment < float("inf"):
         raise ValueError(
             f"input_second_moment must be positive and finite, got {input_second_moment!r}"
         )
-    return 1.0 / float(input_second_moment)
+    return 1.0 / (scale * float(input_second_moment))
 
 
 def micheli2024_(
@@ -132,20 +138,37 @@ def micheli2024_(
     return normal_(weight, gain(threshold=threshold), generator)
 
 
-def _draw_(weight: Tensor, generator: torch.Generator | None, **settings: Any) -> Tensor:
-    return normal_(weight, gain(**settings), generator)
-
-
 def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
     """Threshold and spike height of what feeds the weight, or E[x²] of data (1 if unknown)."""
+    own = driven_neuron(connection).input_gain if connection.drives else 1.0
+    scale = given.get("input_gain", own)
+    settings: dict[str, Any] = {} if scale == 1 else {"input_gain": scale}
     if connection.fed_by:
         threshold, height = connection.feeding
-        return {"threshold": given.get("threshold", threshold), "height": height}
+        return {"threshold": given.get("threshold", threshold), "height": height} | settings
     measured = connection.second_moment
     moment = given.get("input_second_moment", 1.0 if measured is None else measured)
-    return {"input_second_moment": moment}
+    return {"input_second_moment": moment} | settings
+
+
+def _feeding(connection: Connection, settings: dict[str, Any]) -> Feeding | None:
+    """Spikes of neurons of unit variance."""
+    if not connection.fed_by:
+        return None
+    thresholds = torch.as_tensor(settings["threshold"], dtype=torch.float64)
+    return Feeding(
+        thresholds.mean().item(),
+        second_moment(thresholds),
+        second_moment(thresholds, settings["height"]),
+    )
 
 
 METHOD = Method(
-    "micheli2024", SOURCE, gain, _draw_, _resolve, given=("threshold", "input_second_moment")
+    "micheli2024",
+    SOURCE,
+    gain,
+    _resolve,
+    given=("threshold", "input_second_moment", "input_gain"),
+    free=True,
+    feeding=_feeding,
 )

@@ -18,10 +18,13 @@ class Row(NamedTuple):
         std: √(G/n), the standard deviation of the weights; None likewise.
         fed_by: Name of the spiking layer that feeds it, or "data".
         threshold: Threshold of that layer (the mean if it has several); None for data.
-        probability: Its firing probability P(u > θ) at unit variance; None for data.
+        probability: Its firing probability P(u > θ) that the method assumes or implies; None for
+            data.
         second_moment: E[x²] of the input: for spikes of height 1 the firing probability, for data
             the measured or assumed value.
         drives: Name of the spiking layer it drives; empty for a readout.
+        rate: Predicted firing probability per step of that layer, see `initialize_`; None for a
+            readout.
         note: What else there is to know.
     """
 
@@ -34,6 +37,7 @@ class Row(NamedTuple):
     probability: float | None
     second_moment: float | None
     drives: str
+    rate: float | None = None
     note: str = ""
 
 
@@ -47,9 +51,10 @@ HEADINGS = (
     "P(u > θ)",
     "E[x²]",
     "drives",
+    "rate",
     "note",
 )
-NUMERIC = ("fan-in", "gain", "std", "threshold", "P(u > θ)", "E[x²]")
+NUMERIC = ("fan-in", "gain", "std", "threshold", "P(u > θ)", "E[x²]", "rate")
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,11 @@ class Report(Sequence[Row]):
 
     Example:
         >>> print(Report("kaiming", "He et al. 2015", (
-        ...     Row("linear1", 100, 2.0, 0.1414, "lif0", 1.0, 0.1587, 0.1587, "lif1"),
+        ...     Row("linear1", 100, 2.0, 0.1414, "lif0", 1.0, 0.1587, 0.1587, "lif1", 0.038),
         ... )))
         kaiming (He et al. 2015)
-        layer    fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives
-        linear1     100     2  0.1414  lif0            1    0.1587  0.1587  lif1
+        layer    fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives   rate
+        linear1     100     2  0.1414  lif0            1    0.1587  0.1587  lif1    0.038
     """
 
     method: str

@@ -1,0 +1,186 @@
+r"""LSUV, Mishkin & Matas 2015: orthonormal weights, rescaled on a batch until the variance is 1.
+
+Layer by layer in the order of execution, all weights that drive a spiking layer are divided by the
+standard deviation of the current that they make,
+
+    w ← w / √(λ² Var[i]),
+
+Var over batch, time and neurons and λ what the neuron multiplies its current with, until
+|λ² Var[i] − 1| is within the tolerance.  Nothing is assumed of the input, so no formula gives the
+gain: the data do.
+
+Source: Mishkin, Matas, All you need is a good init, 2016 (arXiv 1511.06422), algorithm 1, recalled;
+there i is the output of any layer of weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnlib._untouched import untouched
+from snnlib.init.method import ORTHONORMAL, Method
+from snnlib.init.pairing import Connection
+from snnlib.meanfield import firing_probability
+from snnlib.running import Time, run
+
+SOURCE = "Mishkin & Matas 2015"
+
+
+def gain(*, tolerance: float = 0.05, iterations: int = 10) -> float:
+    """Refused: the scale comes from data.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(
+        "method 'lsuv' is data-driven, no formula gives its gain: "
+        'initialize_(module, "lsuv", example=batch) finds it and reports it'
+    )
+
+
+def rescale_(
+    network: nn.Module,
+    connections: Sequence[Connection],
+    example: Tensor | tuple[Any, ...],
+    *,
+    time: Time = "auto",
+    tolerance: float = 0.05,
+    iterations: int = 10,
+) -> None:
+    r"""Divide weights in place until the current into each layer that they drive has variance 1.
+
+    Args:
+        network: The network.
+        connections: Weights that may be rescaled.
+        example: One batch, as for `snnlib.running.run`.
+        time: Who loops over time, likewise.
+        tolerance: Largest deviation of λ² Var[i] from 1.
+        iterations: Most rescalings of one layer.
+
+    Raises:
+        ValueError: If no current reaches a layer, its variance is not finite, it does not reach the
+            tolerance, or a layer multiplies its input by weights of its own.  The weights are then
+            half-way.
+
+    Source: Mishkin & Matas 2015, algorithm 1.
+    """
+    own = _inner(network)
+    groups: dict[str, list[Connection]] = {}
+    for connection in connections:
+        for layer in connection.drives:
+            if connection.parameter in own.get(layer.name, ()):
+                continue  # added inside the layer: `_refuse` and the remark say so
+            groups.setdefault(layer.name, []).append(connection)
+    done = dict.fromkeys(groups, 0)
+    scales = {
+        layer.name: float(layer.spiking.input_gain.square().mean())
+        for connection in connections
+        for layer in connection.drives
+    }
+    while True:
+        measured = _variances(network, example, time, scales)
+        for name, variance in measured.items():
+            if name in groups and not abs(variance - 1) <= tolerance:
+                break
+        else:
+            return
+        if not 0 < variance < math.inf:
+            raise ValueError(
+                f"lsuv: the current into {name!r} has variance {variance:.3g} on the example: "
+                + ("no spike reaches it" if variance == 0 else "it is not finite")
+                + "; nothing was changed"
+            )
+        if done[name] >= iterations:
+            raise ValueError(
+                f"lsuv: the current into {name!r} has variance {variance:.3g} after {iterations} "
+                f"rescalings, not within tolerance={tolerance!r} of 1 (a normalization between "
+                "weights and neurons undoes every rescaling); nothing was changed"
+            )
+        done[name] += 1
+        with torch.no_grad():
+            for parameter in dict.fromkeys(c.parameter for c in groups[name]):
+                parameter.div_(math.sqrt(variance))
+
+
+def check(network: nn.Module, connections: Sequence[Connection], example: Any) -> None:
+    """Refuse what cannot be measured, before anything is changed.
+
+    Raises:
+        ValueError: If there is no example, or a layer multiplies its input by weights of its own.
+    """
+    if example is None:
+        raise ValueError("method 'lsuv' is data-driven: pass example= (one batch)")
+    own = _inner(network)
+    for connection in connections:
+        for layer in connection.drives:
+            if connection.parameter in own.get(layer.name, ()) and not connection.recurrent:
+                raise ValueError(
+                    f"lsuv measures the current that enters a spiking layer, but {layer.name!r} "
+                    f"multiplies its input by its own weight {connection.name!r}"
+                )
+
+
+def _inner(network: nn.Module) -> dict[str, set[nn.Parameter]]:
+    """Parameters inside each module, by its qualified name."""
+    return {
+        name or type(module).__name__: set(module.parameters())
+        for name, module in network.named_modules()
+    }
+
+
+def _variances(
+    network: nn.Module, example: Any, time: Time, scales: dict[str, float]
+) -> dict[str, float]:
+    """λ² Var[i] of the current into each layer, in the order of execution."""
+    sums: dict[str, list[float]] = {}
+
+    def note(name: str, args: tuple[Any, ...]) -> None:
+        current = next(value for value in args if isinstance(value, Tensor)).detach().double()
+        total = sums.setdefault(name, [0.0, 0.0, 0.0])
+        total[0] += current.numel()
+        total[1] += float(current.sum())
+        total[2] += float(current.square().sum())
+
+    with ExitStack() as stack:
+        stack.enter_context(untouched(network))
+        stack.enter_context(torch.no_grad())
+        for name, module in network.named_modules():
+            shown = name or type(module).__name__
+            if shown in scales:
+                hook = module.register_forward_pre_hook(
+                    lambda module, args, shown=shown: note(shown, args)
+                )
+                stack.callback(hook.remove)
+        run(network, example, time=time)
+    return {
+        name: scales[name] * (square / count - (total / count) ** 2)
+        for name, (count, total, square) in sums.items()
+    }
+
+
+def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
+    return given
+
+
+def _rate(connection: Connection, settings: dict[str, Any]) -> float | None:
+    """P(u > θ) at unit variance and zero mean."""
+    thresholds = torch.cat([layer.threshold.flatten() for layer in connection.drives])
+    return float(firing_probability(thresholds.numpy()).mean())
+
+
+METHOD = Method(
+    "lsuv",
+    SOURCE,
+    gain,
+    _resolve,
+    given=("tolerance", "iterations"),
+    distribution=ORTHONORMAL,
+    rate=_rate,
+    data_driven=True,
+)
