@@ -196,16 +196,17 @@ def test_gains_are_squares_of_torchs():
 
 
 def test_every_method_has_a_gain():
-    needed = {"rate": 0.1, "leak": 0.5}
+    needed = {
+        "rossbroich2022": {"rate": 0.1, "leak": 0.5},
+        "spikeinit2026": {"rate": 0.1, "leak": 0.5},
+        "mean_field": {"rate": 0.2, "steps": 1},
+    }
     for method in METHODS:
         if method == "lsuv":
             with pytest.raises(ValueError, match="data-driven"):
                 gain(method)
         else:
-            assert (
-                gain(method, **(needed if method in ("rossbroich2022", "spikeinit2026") else {}))
-                > 0
-            )
+            assert gain(method, **needed.get(method, {})) > 0
 
 
 def test_thresholds_of_several_neurons_are_averaged_as_probabilities():

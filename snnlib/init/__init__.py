@@ -27,6 +27,7 @@ from snnlib.init import (
     distributions,
     lee2016,
     lsuv,
+    mean_field,
     micheli2024,
     rossbroich2022,
     spikeinit2026,
@@ -80,6 +81,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             micheli2024.METHOD,
             spikeinit2026.METHOD,
             lsuv.METHOD,
+            mean_field.METHOD,
         )
     }
 )
