@@ -12,7 +12,8 @@ and the neuron would fire with probability Q(a). That is p for a = Q⁻¹(p), wh
     μ = −c s,    c = β φ(a)/(1 − β(1 − p)),    s = θ/(a − c),
 
 feasible where a > c. (λσ)² follows from the second line, and G = σ². The Gaussian law is a closure,
-not the truth: the book measures its error.
+not the truth. Simulated neurons fire at a rate within 4 % of p for β <= 0.5 and p >= 0.01, within
+18 % for β = 0.9: less often where spikes are rare, more often near the largest rate.
 
 A first layer with a constant input has a constant current N(0, σ₁²): a neuron fires every k+1
 steps if θ/S_k < λi <= θ/S_{k−1} with S_k = 1 + β + … + β^k, so that σ₁ follows from
