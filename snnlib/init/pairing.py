@@ -71,6 +71,7 @@ class Connection:
         drives: The spiking layers whose current the weight makes; empty for a readout.
         second_moment: E[x²] of the input, measured on the example; None without one.
         mean: E[x] likewise.
+        active: Number of nonzero inputs on the example, over all steps and samples.
         recurrent: Whether a layer that it drives also feeds it.
         afferents: (fan_in, recurrent) of every weight that drives the same layers, this one
             included; empty for a readout.
@@ -88,6 +89,7 @@ class Connection:
     drives: tuple[Layer, ...] = ()
     second_moment: float | None = None
     mean: float | None = None
+    active: int | None = None
     recurrent: bool = False
     afferents: tuple[tuple[int, bool], ...] = ()
     transposed: bool = False
@@ -160,7 +162,7 @@ def pair(
     """
     network = getattr(network, "_orig_mod", network)
     found = _Found(network)
-    if not found.weights and not found.inner:
+    if not found.weights and not (found.inner if example is None else found.raw):
         raise ValueError(
             f"module must hold at least one weight of {_names(WEIGHTS)}, got {network!r}"
         )
@@ -307,11 +309,14 @@ class _Use:
     drives: dict[nn.Module, None] = field(default_factory=dict)
     total: float = 0.0
     squares: float = 0.0
+    active: int = 0
     count: int = 0
     transposed: bool = False
 
     def measure(self, value: Tensor) -> None:
-        value = value.detach().double()
+        value = value.detach()
+        self.active += int(value.count_nonzero())
+        value = value.double()
         self.total += float(value.sum())
         self.squares += float(value.square().sum())
         self.count += value.numel()
@@ -471,6 +476,7 @@ def _by_execution(found: _Found, example: Any, time: Time) -> list[Connection]:
                 drives=tuple(found.layers[m] for m in use.drives),
                 second_moment=use.squares / use.count if use.count else None,
                 mean=use.total / use.count if use.count else None,
+                active=use.active,
                 recurrent=any(m in use.drives for m in layers),
                 transposed=use.transposed,
                 note="; ".join(notes),

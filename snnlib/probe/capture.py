@@ -3,7 +3,7 @@ r"""Watch every spiking layer of a running network, ours or foreign, without cha
 Of our layers the probe sees the trajectory itself. Of foreign ones it sees the current that goes
 in and the spikes that come out; the potential between them is the recursion in normal form
 
-    c[t] = κ c[t-1] + i[t-d],    u[t] = carry(u[t-1], x[t-1]) + λ c[t],
+    c[t] = κ c[t-1] + i[t],    u[t] = carry(u[t-1], x[t-1]) + λ ((1 - d) c[t] + d c[t-1]),
 
 driven by what was seen (`snnlib.dialects.Spiking`), and it counts only if it crosses the threshold
 exactly where the layer spiked.
@@ -11,7 +11,7 @@ exactly where the layer spiked.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -233,7 +233,6 @@ class _Potential:
         self.spiking = spiking
         self.synapse: Tensor | None = None
         self.carried: tuple[Tensor, Tensor] | None = None
-        self.late: deque[Tensor] = deque()
         self.before: Tensor | None = None  # what the layer sent in the step before
         self.largest = 0.0
 
@@ -268,12 +267,9 @@ class _Potential:
         carry = RULES["zero" if form.reset == "zero_with_input" else form.reset].carry
         rows = []
         for i, x in zip(current, fired, strict=True):
-            self.late.append(i)
-            c = self.late.popleft() if len(self.late) > form.delay else torch.zeros_like(i)
-            if form.synapse is not None:
-                c = c if self.synapse is None else form.synapse.to(c) * self.synapse + c
-                self.synapse = c
-            u = gain * c
+            earlier = torch.zeros_like(i) if self.synapse is None else self.synapse
+            self.synapse = i if form.synapse is None else form.synapse.to(i) * earlier + i
+            u = gain * ((1 - form.delay) * self.synapse + form.delay * earlier)
             if self.carried is not None and self.carried[0].shape == u.shape:
                 if form.reset == "zero_with_input":
                     u = u * (1 - self.carried[1])

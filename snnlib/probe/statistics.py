@@ -119,11 +119,28 @@ def record(
 
     with torch.no_grad():
         entries = observe(network, batch, time=time, visit=take_moments)
-    found = joined_moments(entries, rows)
+    variance = gradients(network, batch, loss, seed, time).variance if gradient else None
+    return statistics(entries, rows, variance)
+
+
+def statistics(
+    entries: list[Entry], rows: dict[str, list[Tensor]], gradient_variance: Tensor | None
+) -> Statistics:
+    """Moments of all layers, by step; without potentials where the recursion went wrong."""
+    found = _joined([torch.cat(rows[entry.name], dim=1) for entry in entries])
+    for index, entry in enumerate(entries):
+        if entry.why:
+            found[:4, index] = torch.nan
+    mean, variance, skewness, kurtosis, rate, spikes = found
     return Statistics(
         tuple(entry.name for entry in entries),
-        *found,
-        gradients(network, batch, loss, seed, time).variance if gradient else None,
+        mean,
+        variance,
+        skewness,
+        kurtosis,
+        rate,
+        spikes,
+        gradient_variance,
         {entry.name: entry.why for entry in entries if entry.why},
     )
 
@@ -224,11 +241,18 @@ def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
     form = entry.spiking
     if form.recurrent and not isinstance(getattr(entry.module, "recurrent", None), nn.Module):
         return torch.full_like(by_current, torch.nan)  # the input passes the module's own weights
-    if form.synapse is not None:
-        later = torch.zeros_like(by_current)
-        later[:-1] = by_current[1:]
-        by_current = by_current - form.synapse.to(by_current) * later
     gain = form.input_gain.to(by_current)
+    if form.synapse is not None:
+        later = torch.cat([by_current[1:], torch.zeros_like(by_current[:1])])
+        by_current = by_current - form.synapse.to(by_current) * later
+    if form.delay == 1:  # what the first potential does to the loss does not show in any input
+        unseen = torch.full_like(by_current[:1], torch.nan)
+        by_current = torch.cat([unseen, by_current[:-1]])
+    elif form.delay:
+        rows = [by_current[-1] / (1 - form.delay)]
+        for row in by_current[:-1].flip(0):
+            rows.append((row - form.delay * rows[-1]) / (1 - form.delay))
+        by_current = torch.stack(rows[::-1])
     return by_current if bool((gain == 1).all()) else by_current / gain
 
 
@@ -276,15 +300,6 @@ def moments(membrane: Tensor | None, spikes: Tensor) -> Tensor:
     if membrane is None:
         membrane = torch.full_like(spikes, torch.nan, dtype=torch.float32)
     return _by_step(take, membrane, spikes)
-
-
-def joined_moments(entries: list[Entry], rows: dict[str, list[Tensor]]) -> Tensor:
-    """[statistic, layer, step]; without the potentials of layers whose recursion went wrong."""
-    found = _joined([torch.cat(rows[entry.name], dim=1) for entry in entries])
-    for index, entry in enumerate(entries):
-        if entry.why:
-            found[:4, index] = torch.nan
-    return found
 
 
 def _central(u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,0 +1,346 @@
+r"""The illnesses of spiking networks, each told from the measured facts of the layers.
+
+Every function looks for one illness and returns what it found; a layer is blamed where the illness
+starts, not where it shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import torch
+
+if TYPE_CHECKING:
+    from snnlib.probe.diagnosis import LayerDiagnosis
+
+__all__ = ["Facts", "Finding", "findings"]
+
+INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
+
+
+class Finding(NamedTuple):
+    """One illness.
+
+    Attributes:
+        kind: "not finite", "exploding potential", "weak input", "dead", "dies later",
+            "saturated", "positive drive", "negative drive", "silent neurons", "extinction risk",
+            "surrogate misses", "vanishing gradient" or "exploding gradient".
+        layer: Name of the layer where it starts.
+        step: The step where it starts; None if it concerns all.
+        sentence: What is wrong.
+        remedy: The call, or the change, that mends it.
+    """
+
+    kind: str
+    layer: str
+    step: int | None
+    sentence: str
+    remedy: str
+
+
+class Facts(NamedTuple):
+    """What is known of one layer.
+
+    Attributes:
+        row: Its row of the diagnosis.
+        driven: Whether weights drive it.
+        by_data: Whether one of them is fed by data.
+        drive: Mean of its currents λi, over all steps, samples and neurons.
+        fluctuation: Their standard deviation.
+        largest_drive: The largest one.
+        largest: Largest absolute potential.
+        bad: First step with a value that is not finite, and whether current or potential.
+        bad_weights: Weights in front of it that hold such a value.
+        weight_mean: Σ n·E[w]·E[x] of those weights.
+        bias_mean: Mean of their biases.
+        names: Their names.
+        square: E[(dL/du)²], summed over steps.
+        slope: Root mean square of the surrogate's slope at the last step.
+        fed_by: Names of the layers that feed those weights.
+    """
+
+    row: LayerDiagnosis
+    driven: bool
+    by_data: bool
+    drive: float
+    fluctuation: float
+    largest_drive: float
+    largest: float
+    bad: tuple[int, str] | None
+    bad_weights: tuple[str, ...]
+    weight_mean: float
+    bias_mean: float
+    names: tuple[str, ...]
+    square: float
+    slope: float
+    fed_by: tuple[str, ...]
+
+    @property
+    def rate(self) -> float:
+        """Mean over the steps."""
+        return float(self.row.rate.nanmean())
+
+    @property
+    def silent(self) -> bool:
+        """Whether no neuron ever fired."""
+        return not bool((self.row.rate > 0).any())
+
+
+def findings(layers: Sequence[Facts]) -> list[Finding]:
+    """All illnesses, causes before their consequences.
+
+    Args:
+        layers: The facts in the order of execution.
+
+    Returns:
+        A list, empty for a healthy network.
+    """
+    broken = _not_finite(layers)
+    if broken:
+        # What comes behind a value that is not finite says nothing about the network.
+        layers = [f for f in layers if f.bad is None][: _place(layers, broken[0].layer)]
+    result = list(broken)
+    for look in CAUSES:
+        result += look(layers)
+    if not any(finding.kind in ("dead", "weak input", "negative drive") for finding in result):
+        for look in CONSEQUENCES:  # which follow by themselves where activity has died
+            result += look(layers)
+    return result
+
+
+def _place(layers: Sequence[Facts], name: str) -> int:
+    return next(k for k, facts in enumerate(layers) if facts.row.name == name)
+
+
+def _which(layers: Sequence[Facts], k: int) -> str:
+    return f"layer {layers[k].row.name} ({k + 1} of {len(layers)})"
+
+
+def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
+    sick = [(f.bad[0], k, f) for k, f in enumerate(layers) if f.bad is not None]
+    if not sick:
+        return []
+    step, k, facts = min(sick, key=lambda found: found[:2])
+    assert facts.bad is not None
+    where = f"{_which(layers, k)} at step {step}"
+    if facts.bad_weights:
+        why = f"the weight of {', '.join(facts.bad_weights)} holds NaN or infinity"
+        remedy = INITIALIZE
+    elif facts.bad[1] == "current" and not facts.fed_by:
+        why = "its input holds NaN or infinity there"
+        remedy = "torch.isfinite(batch).all(): clean the data"
+    else:
+        why = "its potential outgrows the number format"
+        remedy = f"{INITIALIZE}, a leak below 1 and a reset"
+    sentence = f"the first value that is not finite is a {facts.bad[1]} of {where}: {why}"
+    return [Finding("not finite", facts.row.name, step, sentence, remedy)]
+
+
+def _exploding_potential(layers: Sequence[Facts]) -> list[Finding]:
+    for k, f in enumerate(layers):
+        scale = f.row.threshold if f.row.threshold > 0 else 1.0
+        if f.largest > 100 * scale:
+            gain = "" if f.row.gain is None else f" (gain {f.row.gain:.3g})"
+            sentence = (
+                f"potentials of {_which(layers, k)} reach {f.largest:.3g}, "
+                f"{f.largest / scale:.3g} times the threshold{gain}"
+            )
+            remedy = INITIALIZE if f.driven else "(batch - batch.mean()) / batch.std()"
+            return [Finding("exploding potential", f.row.name, None, sentence, remedy)]
+    return []
+
+
+def _weak_input(layers: Sequence[Facts]) -> list[Finding]:
+    for k, f in enumerate(layers):
+        if f.driven and not f.by_data:
+            continue
+        if not f.largest_drive <= f.row.threshold:
+            continue
+        reach = "never fires" if f.silent else "fires only where several steps add up"
+        sentence = (
+            f"the currents of {_which(layers, k)} reach at most {f.largest_drive:.3g}, not its "
+            f"threshold {f.row.threshold:.3g}, so it {reach}"
+        )
+        remedy = INITIALIZE if f.driven else "batch = (batch - batch.mean()) / batch.std()"
+        return [Finding("weak input", f.row.name, 0, sentence, remedy)]
+    return []
+
+
+def _first_silent(layers: Sequence[Facts]) -> int | None:
+    return next((k for k, f in enumerate(layers) if f.silent), None)
+
+
+def _dead(layers: Sequence[Facts]) -> list[Finding]:
+    k = _first_silent(layers)
+    if k is None:
+        return []
+    f = layers[k]
+    if (not f.driven or f.by_data) and f.largest_drive <= f.row.threshold:
+        return []  # weak input
+    if _pulled(f) and f.drive < 0:
+        return []  # negative drive
+    gain, critical = f.row.gain, f.row.critical_gain
+    if gain is not None and critical is not None and gain < critical:
+        sentence = (
+            f"gain {gain:.3g} is below the critical gain {critical:.3g} at threshold "
+            f"{f.row.threshold:.3g}: activity dies by {_which(layers, k)}"
+        )
+    else:
+        sentence = (
+            f"activity dies by {_which(layers, k)}: its currents have a standard deviation of "
+            f"{f.fluctuation:.3g} at threshold {f.row.threshold:.3g}"
+        )
+    return [Finding("dead", f.row.name, None, sentence, INITIALIZE)]
+
+
+def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
+    for k, f in enumerate(layers):
+        rate = f.row.rate[~torch.isnan(f.row.rate)]
+        active = (rate > 0).nonzero().flatten()
+        if len(rate) < 3 or not len(active) or int(active[-1]) == len(rate) - 1:
+            continue
+        last = int(active[-1])
+        silent = len(rate) - 1 - last
+        expected = float(rate[: last + 1].mean()) * f.row.width * silent
+        if expected < 20:  # too few spikes to tell silence from chance
+            continue
+        sentence = (
+            f"{_which(layers, k)} fires with rate {float(rate[: last + 1].mean()):.3g} up to step "
+            f"{last} and never again in the {silent} steps after it"
+        )
+        remedy = (
+            "snnlib.meanfield.gain_for_rate(rate, leak=..., threshold=..., steps=...) for a gain "
+            "that lasts, or an input at every step"
+        )
+        return [Finding("dies later", f.row.name, last + 1, sentence, remedy)]
+    return []
+
+
+def _saturated(layers: Sequence[Facts]) -> list[Finding]:
+    for k, f in enumerate(layers):
+        if f.rate > 0.9:
+            sentence = (
+                f"{_which(layers, k)} fires in {f.rate:.1%} of all steps: it tells no two inputs "
+                "apart"
+            )
+            remedy = INITIALIZE if f.driven else "batch = (batch - batch.mean()) / batch.std()"
+            return [Finding("saturated", f.row.name, None, sentence, remedy)]
+    return []
+
+
+def _pulled(f: Facts) -> bool:
+    """Whether the mean of the currents outweighs their fluctuation and matters at the threshold."""
+    if not f.driven or not math.isfinite(f.drive):
+        return False
+    chance = 0.5 + 4 / math.sqrt(f.row.width)
+    leak = min(f.row.leak, 0.9) if math.isfinite(f.row.leak) else 0.0
+    settled = abs(f.drive) / (1 - leak)
+    return abs(f.drive) > chance * f.fluctuation and settled > 0.25 * f.row.threshold
+
+
+def _mean_drive(layers: Sequence[Facts]) -> list[Finding]:
+    for k, f in enumerate(layers):
+        if not _pulled(f):
+            continue
+        sign = "positive" if f.drive > 0 else "negative"
+        weights = abs(f.weight_mean) >= abs(f.bias_mean)
+        cause = (
+            f"weights of {', '.join(f.names)} have a mean, n·E[w]·E[x] = {f.weight_mean:.3g}"
+            if weights
+            else f"biases of {', '.join(f.names)} have the mean {f.bias_mean:.3g}"
+        )
+        effect = "towards constant firing" if f.drive > 0 else "below the threshold"
+        sentence = (
+            f"the currents of {_which(layers, k)} have the mean {f.drive:.3g} beside a standard "
+            f"deviation of {f.fluctuation:.3g}, which pulls it {effect}: {cause}"
+        )
+        return [Finding(f"{sign} drive", f.row.name, None, sentence, INITIALIZE)]
+    return []
+
+
+def _silent_neurons(layers: Sequence[Facts]) -> list[Finding]:
+    found = [(f.row.never, k) for k, f in enumerate(layers) if not f.silent and f.row.never > 0.95]
+    if not found:
+        return []
+    never, k = max(found)
+    f = layers[k]
+    sentence = (
+        f"{never:.1%} of the neurons of {_which(layers, k)} fire in no sample at no step; "
+        f"those that do carry a rate of {f.rate:.3g}"
+    )
+    return [Finding("silent neurons", f.row.name, None, sentence, INITIALIZE)]
+
+
+def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
+    if _first_silent(layers) is not None:
+        return []
+    for k, f in enumerate(layers):
+        risk = f.row.extinction
+        if risk is not None and risk > 0.01:
+            width = min(g.row.width for g in layers[: k + 1])
+            sentence = (
+                f"at this width (down to {width} neurons) weights drawn anew leave "
+                f"{_which(layers, k)} silent at the first step with probability {risk:.2g}"
+            )
+            remedy = "wider layers, or a lower threshold; " + INITIALIZE
+            return [Finding("extinction risk", f.row.name, 0, sentence, remedy)]
+    return []
+
+
+def _surrogate(layers: Sequence[Facts]) -> list[Finding]:
+    for k, f in enumerate(layers):
+        if not f.silent and f.slope < 0.07:
+            deviation = float(f.row.variance[~torch.isnan(f.row.variance)][-1:].sqrt().sum())
+            sentence = (
+                f"the surrogate of {_which(layers, k)} misses its potentials: its slope has the "
+                f"root mean square {f.slope:.2g} where the potentials (standard deviation "
+                f"{deviation:.2g}, threshold {f.row.threshold:.3g}) are"
+            )
+            remedy = (
+                "a wider surrogate: snnlib.surrogate.Surrogate(shape, sharpness="
+                "snnlib.meanfield.matched_sharpness(shape, threshold))"
+            )
+            return [Finding("surrogate misses", f.row.name, None, sentence, remedy)]
+    return []
+
+
+def _gradient(layers: Sequence[Facts]) -> list[Finding]:
+    reached = [(k, f) for k, f in enumerate(layers) if math.isfinite(f.square)]
+    while reached and reached[-1][1].square == 0:  # nothing depends on these
+        reached.pop()
+    if len(reached) < 2:
+        return []
+    (first, low), (last, high) = reached[0], reached[-1]
+    ratio = low.square / high.square
+    if 1e-4 <= ratio <= 1e4:
+        return []
+    factor = ratio ** (1 / (last - first))
+    kind = "vanishing gradient" if ratio < 1 else "exploding gradient"
+    sentence = (
+        f"E[(dL/du)²] is {low.square:.2g} in {_which(layers, first)} and {high.square:.2g} in "
+        f"{_which(layers, last)}: a factor of {factor:.3g} a layer on the way back"
+    )
+    remedy = (
+        "a surrogate that keeps it: snnlib.surrogate.Surrogate(shape, sharpness="
+        "snnlib.meanfield.matched_sharpness(shape, threshold)), with " + INITIALIZE
+    )
+    return [Finding(kind, low.row.name, None, sentence, remedy)]
+
+
+Look: TypeAlias = Callable[[Sequence[Facts]], list[Finding]]
+CAUSES: tuple[Look, ...] = (
+    _exploding_potential,
+    _weak_input,
+    _mean_drive,
+    _dead,
+    _dies_later,
+    _saturated,
+)
+CONSEQUENCES: tuple[Look, ...] = (
+    _silent_neurons,
+    _extinction_risk,
+    _surrogate,
+    _gradient,
+)

@@ -1,0 +1,296 @@
+r"""What mean-field theory says a network should do, from what is measured at its first layer.
+
+From the first spiking layer that is driven by weights on, the currents of a layer over its
+neurons are taken as Gaussian with the covariance over time
+
+    C_l(s, t) = λ² Σ_c h² G_c E[x_s x_t] + λ² Var[b],      G_c = n·E[w²] measured,
+
+summed over the weights c that drive it; E[x_s x_t] is that of the feeding layer, predicted in
+turn. The covariance of layers that data drive is measured. The spread at finite width is that of
+`snnlib.meanfield.network_law`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binom
+from torch import Tensor
+
+from snnlib.init.pairing import Connection
+from snnlib.meanfield import LayerLaw, covariance_map, firing_probability, network_law
+from snnlib.neurons.lif import RULES
+from snnlib.probe.capture import Entry
+
+__all__ = ["Prediction", "driving", "effective_gain", "extinction", "follows", "predict"]
+
+Array = NDArray[np.float64]
+SIZE = 128  # steps times samples of the finite networks that are drawn
+
+
+@dataclass
+class Prediction:
+    """Of one layer, by step.
+
+    Attributes:
+        rate: Firing probability at infinite width.
+        variance: Var[u] likewise.
+        rate_spread: Standard deviation of the rate over networks of this width, NaN if unknown.
+        variance_spread: That of Var[u] likewise.
+    """
+
+    rate: Array
+    variance: Array
+    rate_spread: Array
+    variance_spread: Array
+
+
+def weight_gain(connection: Connection) -> float:
+    """G = n·E[w²] of the weights as they are."""
+    square = connection.parameter.detach().double().square().mean()
+    return connection.fan_in * float(square)
+
+
+def effective_gain(connection: Connection, entry: Entry) -> float | None:
+    r"""Gain from the spikes of one layer to the potentials of the next, λ²h²G."""
+    heights = {float(h) for layer in connection.fed_by for h in layer.height.flatten()}
+    gain = _number(entry.spiking.input_gain)
+    if len(heights) > 1 or gain is None:
+        return None
+    return gain**2 * (heights.pop() if heights else 1.0) ** 2 * weight_gain(connection)
+
+
+def _number(value: Tensor | None) -> float | None:
+    """The one number that a tensor holds, None if there are several or none."""
+    if value is None or value.numel() == 0:
+        return None
+    first = float(value.flatten()[0])
+    return first if bool((value == first).all()) and np.isfinite(first) else None
+
+
+class _Neuron:
+    """One layer as the maps need it."""
+
+    def __init__(self, entry: Entry) -> None:
+        form = entry.spiking
+        self.threshold, self.leak = _number(form.threshold), _number(form.leak)
+        self.gain = _number(form.input_gain)
+        self.synapse = 0.0 if form.synapse is None else _number(form.synapse)
+        self.delay, self.reset = form.delay, form.reset
+        self.known = form.reset in RULES and None not in (
+            self.threshold,
+            self.leak,
+            self.gain,
+            self.synapse,
+        )
+
+    def filtered(self, covariance: Array) -> Array:
+        """Of what charges the membrane, given that of the currents."""
+        steps = np.arange(len(covariance))
+        lag = steps[:, None] - steps
+        kernel = np.where(lag >= 0, float(self.synapse or 0.0) ** np.maximum(lag, 0), 0.0)
+        late = np.vstack([np.zeros_like(kernel[:1]), kernel[:-1]])
+        kernel = (1 - self.delay) * kernel + self.delay * late
+        filtered: Array = kernel @ covariance @ kernel.T
+        return filtered
+
+
+def predict(
+    entries: Sequence[Entry],
+    connections: Sequence[Connection],
+    covariances: Mapping[str, Array],
+    pairs: Mapping[str, Array],
+    currents: Mapping[str, Tensor],
+    widths: Mapping[str, int],
+    *,
+    networks: int,
+    generator: torch.Generator,
+) -> tuple[dict[str, Prediction], dict[str, str]]:
+    """Predict every layer that the theory reaches.
+
+    Args:
+        entries: The layers in the order of execution.
+        connections: What `pair` found.
+        covariances: λ²E[i_s i_t] measured at layers that data drive, by name.
+        pairs: E[x_s x_t] measured at layers that no weight drives.
+        currents: λi of layers that weights drive from data, [T, batch, neurons].
+        widths: Neurons of each layer.
+        networks: How many networks of this width are drawn for the spread.
+        generator: Random numbers.
+
+    Returns:
+        Predictions by layer, and why there is none for the others.
+    """
+    found: dict[str, Prediction] = {}
+    missing: dict[str, str] = {}
+    pairs = dict(pairs)
+    twice = {e.name.partition("#")[0] for e in entries if "#" in e.name}
+    for entry in entries:
+        weights = driving(entry, connections)
+        neuron = _Neuron(entry)
+        why = ""
+        if not weights:
+            why = "data drive it directly"
+        elif entry.name.partition("#")[0] in twice:
+            why = "its module is used at several places"
+        elif any(c.recurrent for c in weights) or entry.spiking.recurrent:
+            why = "it has recurrent weights"
+        elif not neuron.known or entry.why:
+            why = entry.why or "its threshold, leak or reset is not one number"
+        else:
+            covariance = _covariance(entry, weights, covariances, pairs)
+            if covariance is None:
+                why = "no prediction for what feeds it"
+            else:
+                found[entry.name], pairs[entry.name] = _layer(neuron, covariance, generator)
+        if why:
+            missing[entry.name] = why
+    if networks > 0:
+        _spread(entries, connections, currents, widths, found, networks, generator)
+    return found, missing
+
+
+def driving(entry: Entry, connections: Sequence[Connection]) -> list[Connection]:
+    """The weights that drive a layer."""
+    name = entry.name.partition("#")[0]
+    return [c for c in connections if name in {layer.name for layer in c.drives}]
+
+
+def _covariance(
+    entry: Entry,
+    weights: Sequence[Connection],
+    covariances: Mapping[str, Array],
+    pairs: Mapping[str, Array],
+) -> Array | None:
+    if entry.name in covariances:
+        return covariances[entry.name]
+    total: Array | None = None
+    for connection in weights:
+        gain = effective_gain(connection, entry)
+        if gain is None or len(connection.fed_by) != 1 or connection.fed_by[0].name not in pairs:
+            return None
+        fed = pairs[connection.fed_by[0].name]
+        part = gain * fed + _bias(connection, entry)
+        total = part if total is None else total + part
+    return total
+
+
+def _bias(connection: Connection, entry: Entry) -> float:
+    if connection.bias is None:
+        return 0.0
+    gain = float(entry.spiking.input_gain.flatten()[0])
+    return gain**2 * float(connection.bias.detach().double().square().mean())
+
+
+def _layer(
+    neuron: _Neuron, covariance: Array, generator: torch.Generator
+) -> tuple[Prediction, Array]:
+    covariance = neuron.filtered(covariance)
+    unknown = np.full(len(covariance), np.nan)
+    step = covariance_map(
+        (covariance + covariance.T) / 2,
+        1.0,
+        leak=float(neuron.leak or 0.0),
+        threshold=float(neuron.threshold or 0.0),
+        reset=neuron.reset,  # type: ignore[arg-type]
+        generator=generator,
+    )
+    return Prediction(step.rate, step.variance, unknown, unknown), step.covariance
+
+
+def _spread(
+    entries: Sequence[Entry],
+    connections: Sequence[Connection],
+    currents: Mapping[str, Tensor],
+    widths: Mapping[str, int],
+    found: dict[str, Prediction],
+    networks: int,
+    generator: torch.Generator,
+) -> None:
+    """Fill in the spread over networks along an unbranched chain of layers."""
+    chain: list[Entry] = []
+    for entry in entries:
+        if entry.name not in found:
+            if chain:
+                break
+            continue
+        weights = driving(entry, connections)
+        if entry.spiking.delay not in (0, 1):
+            break
+        if len(weights) != 1 or (chain and not follows(weights[0], chain[-1], widths)):
+            break
+        chain.append(entry)
+    if not chain or chain[0].name not in currents:
+        return
+    current = currents[chain[0].name].double()
+    steps, batch = current.shape[:2]
+    rows = current[:, : max(1, SIZE // steps)].flatten(0, 1)
+    batch = len(rows) // steps
+    covariance = (rows @ rows.T / rows.shape[1]).reshape(steps, batch, steps, batch).numpy()
+    layers = []
+    for index, entry in enumerate(chain):
+        neuron, gain, bias = _Neuron(entry), 0.0, 0.0
+        if index + 1 < len(chain):
+            (behind,) = driving(chain[index + 1], connections)
+            gain = effective_gain(behind, chain[index + 1]) or 0.0
+            bias = _bias(behind, chain[index + 1])
+        layers.append(
+            LayerLaw(
+                widths[entry.name],
+                threshold=float(neuron.threshold or 0.0),
+                leak=float(neuron.leak or 0.0),
+                reset=neuron.reset,  # type: ignore[arg-type]
+                gain=gain,
+                bias=bias,
+                synapse=float(neuron.synapse or 0.0),
+                delay=int(neuron.delay),
+            )
+        )
+    law = network_law(covariance, layers, repeats=networks, generator=generator)
+    for index, entry in enumerate(chain):
+        found[entry.name].rate_spread = law.rate[:, index].std(0, ddof=1)
+        found[entry.name].variance_spread = law.variance[:, index].std(0, ddof=1)
+
+
+def follows(connection: Connection, before: Entry, widths: Mapping[str, int]) -> bool:
+    """Whether a weight connects all neurons of the layer before, each by a weight of its own."""
+    fed = [layer.name for layer in connection.fed_by] == [before.name]
+    return fed and connection.parameter.dim() == 2 and connection.fan_in == widths[before.name]
+
+
+def extinction(
+    first: float, widths: Sequence[int], gains: Sequence[float], thresholds: Sequence[float]
+) -> list[float]:
+    r"""Probability that each layer of a chain is silent at the first step.
+
+    K_0 ~ Bin(n_0, p), then K_{l+1} | K_l ~ Bin(n_{l+1}, Q(θ_{l+1} / √(G_l·K_l/n_l))): the chain of
+    `snnlib.meanfield.extinction_probability` with a width, gain and threshold of its own in each
+    layer, and with the first layer's measured rate p.
+
+    Args:
+        first: p of the first layer.
+        widths: n of each layer.
+        gains: G of the weights in front of layers 1, 2, ...
+        thresholds: θ of layers 1, 2, ...
+
+    Returns:
+        One probability per layer.
+
+    Example:
+        >>> from snnlib.meanfield import extinction_probability
+        >>> found = extinction(firing_probability(1.0), [9] * 4, [6.3] * 3, [1.0] * 3)
+        >>> known = extinction_probability(width=9, depth=3, threshold=1.0, gain=6.3)
+        >>> abs(found[-1] - known) < 1e-12
+        True
+    """
+    law = binom.pmf(np.arange(widths[0] + 1), widths[0], first)
+    result = [float(law[0])]
+    for n, m, gain, threshold in zip(widths, widths[1:], gains, thresholds, strict=False):
+        chance = np.asarray(firing_probability(threshold, gain / n * np.arange(n + 1)))
+        law = law @ binom.pmf(np.arange(m + 1)[None], m, chance[:, None])
+        result.append(float(law[0]))
+    return result
