@@ -207,6 +207,7 @@ class Neuron(NamedTuple):
         input_gain: λ, what the neuron multiplies its current with, likewise.
         synapse: Decay per step of a synaptic current, likewise; None if there is none.
         reset: Names of the resets, joined where there are several.
+        delay: Steps between an input and its effect; a fraction is split over two steps.
         note: Says so if the neurons differ.
     """
 
@@ -215,7 +216,13 @@ class Neuron(NamedTuple):
     input_gain: float
     synapse: float | None
     reset: str
+    delay: float = 0.0
     note: str = ""
+
+    @property
+    def first_gain(self) -> float:
+        """What reaches the potential of an input at the first step that it reaches."""
+        return self.input_gain * (1 - self.delay % 1)
 
 
 def driven_neuron(connection: Connection) -> Neuron:
@@ -235,15 +242,24 @@ def driven_neuron(connection: Connection) -> Neuron:
         if not _one_value([getattr(layer, name) for layer in layers])
     ]
     synapses = [layer.synapse for layer in layers]
-    with_synapse = [synapse for synapse in synapses if synapse is not None]
+    # A decay of 0 keeps nothing: such a layer has no synapse.
+    with_synapse = [synapse for synapse in synapses if synapse is not None and synapse.any()]
     return Neuron(
         _average([layer.threshold for layer in layers]),
         _average([layer.leak for layer in layers]),
         _average([layer.input_gain for layer in layers]),
         _average(with_synapse) if with_synapse else None,
         ", ".join(dict.fromkeys(layer.reset for layer in layers)),
+        max(float(layer.delay) for layer in layers),
         f"mean {' and '.join(differing)} of the driven neurons" if differing else "",
     )
+
+
+def without_synapse(connection: Connection) -> str:
+    """A remark where a formula for neurons without a synaptic current meets one."""
+    if not connection.drives or driven_neuron(connection).synapse is None:
+        return ""
+    return "the formula knows no synaptic current, the driven layer has one"
 
 
 def _average(values: Sequence[Any]) -> float:
