@@ -451,6 +451,42 @@ def test_repeated_input_is_not_written_to():
     assert trace.current[-1, 0, 0] == 1.875
 
 
+def test_strides_do_not_matter():
+    current = draw(17, 6, (4, 5))[0][0]
+    turned = current.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    grads = []
+    for value in (current, turned):
+        value = value.detach().requires_grad_()
+        trace = current_lif(value, leak=0.5, synapse_leak=0.7, threshold=1.0, delay=0.5)
+        (trace.membrane.square().sum() + trace.current[::2].square().sum()).backward()
+        grads.append((trace, value.grad))
+    assert_same(*grads, tolerance=0.0)
+
+
+def test_initial_state_broadcasts():
+    (current, *_), _ = draw(18)
+    state = [torch.tensor(0.5), torch.ones(2), torch.full((3, 1), 0.25)]
+    state = [value.double().requires_grad_() for value in state]
+    wide = [value.detach().expand(3, 2).clone().requires_grad_() for value in state]
+    keywords = {"leak": 0.5, "synapse_leak": 0.7, "threshold": 1.0, "detach_reset": False}
+    results = []
+    for initial in (state, wide):
+        trace = current_lif(current, initial=tuple(initial), delay=0.4, **keywords)
+        loss = trace.membrane.square().sum() + trace.current.square().sum()
+        results.append((trace, torch.autograd.grad(loss, initial)))
+    assert_same(results[0][0], results[1][0], 0.0)
+    for own, full in zip(results[0][1], results[1][1], strict=True):
+        assert_same(own, full.sum_to_size(own.shape), 1e-12)
+
+
+def test_membrane_alone_has_no_current():
+    (current, *_), (membrane, _, _) = draw(19)
+    zero = torch.zeros_like(membrane)
+    keywords = {"leak": 0.5, "synapse_leak": 0.7, "threshold": 1.0, "delay": 0.4}
+    one = current_lif(current, initial=membrane, **keywords)
+    assert_same(one, current_lif(current, initial=(membrane, zero, zero), **keywords), 0.0)
+
+
 def test_empty_batch():
     trace = current_lif(
         torch.ones(3, 0, 4, requires_grad=True), leak=0.5, synapse_leak=0.5, threshold=1.0
@@ -551,9 +587,39 @@ def test_module_says_what_it_is():
 
 
 def test_compiled_module():
-    layer, current = CurrentLIF(), draw(16)[0][0]
-    compiled = torch.compile(layer, backend="eager")
-    assert torch.equal(compiled(current), layer(current))
+    layer = CurrentLIF(learn_synapse_leak=True, delay=0.5).double()
+    current = draw(16)[0][0]
+    compiled = torch.compile(layer, backend="aot_eager")
+    results = []
+    for run_layer in (layer, compiled):
+        layer.zero_grad()
+        spikes = run_layer(current)
+        spikes.sum().backward()
+        results.append((spikes, layer.raw_synapse_leak.grad))
+    assert_same(*results)
+
+
+def test_no_device_synchronization():
+    """On the meta device values do not exist, so a layer that ran there never asked for one."""
+    layer = CurrentLIF(learn_synapse_leak=True, delay=torch.full((4,), 0.5), input_gain=0.5)
+    layer.to("meta")
+    current = torch.empty(5, 2, 4, device="meta", requires_grad=True)
+    layer.trace(current).membrane.sum().backward()
+    assert current.grad.shape == current.shape
+    assert layer.raw_synapse_leak.grad is not None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("reset", "detach", "started"), CASES)
+def test_cuda_equals_cpu(reset, detach, started):
+    results = []
+    for device in ("cpu", "cuda"):
+        values = [value.to(device).requires_grad_() for value in nine(draw(33))]
+        trace = run(current_lif, values, reset=reset, detach_reset=detach, started=started)
+        loss = sum(part.square().cumsum(0).sum() for part in trace)
+        gradients = torch.autograd.grad(loss, values, materialize_grads=True, allow_unused=True)
+        results.append([value.cpu() for value in (*trace, *gradients)])
+    assert_same(*results)
 
 
 # --- Other libraries ----------------------------------------------------------------------------

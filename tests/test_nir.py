@@ -1,6 +1,7 @@
 """NIR export and import: round trips, the differential equations, other libraries' graphs."""
 
 import math
+import sys
 from collections import OrderedDict
 
 import numpy as np
@@ -572,6 +573,13 @@ def test_bad_graphs(edges, message):
     graph = nir.NIRGraph(nodes, edges, type_check=False)
     with pytest.raises(ValueError, match=message):
         from_nir(graph, dt=1e-3)
+
+
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nir", None)
+    for call in (lambda: to_nir(LIF(reset="zero"), shape=(3,)), lambda: from_nir("a.nir", dt=1.0)):
+        with pytest.raises(ImportError, match=r'pip install "snnlib\[nir\]"'):
+            call()
 
 
 def test_bad_import():
