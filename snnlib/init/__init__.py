@@ -224,7 +224,9 @@ def initialize_(
     plans = _plans(connections, found, settings, choices)
     fitted = [p for p in plans if p.method is not None and p.method.data_driven]
     if fitted:
-        lsuv.check(module, [p.connection for p in fitted], example)
+        if any(plan.settings != fitted[0].settings for plan in fitted):
+            raise ValueError("layers: 'lsuv' needs one tolerance and iterations for all layers")
+        lsuv.check(module, [p.connection for p in fitted], example, **fitted[0].settings)
     for plan in plans:
         if plan.method is not None:
             check_generator(generator, plan.connection.weight)

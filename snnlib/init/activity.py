@@ -19,6 +19,12 @@ from snnlib.init.pairing import Connection, Layer
 from snnlib.meanfield import firing_probability
 
 
+def first_gain_squared(layer: Layer) -> float:
+    """λ² of what reaches the potential at once; a fractional delay keeps a part back."""
+    at_once = 1 - float(layer.spiking.delay) % 1
+    return float(layer.spiking.input_gain.square().mean()) * at_once**2
+
+
 class Drive(NamedTuple):
     """A weight as the prediction sees it.
 
@@ -56,7 +62,7 @@ class Activity:
             return 1.0
         if layer.name not in self._variance:
             self._variance[layer.name] = 0.0  # what it sends back to itself: nothing yet
-            scale = float(layer.spiking.input_gain.square().mean())
+            scale = first_gain_squared(layer)
             self._variance[layer.name] = scale * sum(
                 drive.gain * self.second_moment(drive.connection, drive.data_second_moment)
                 for drive in afferents

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Method, check_positive, driven_neuron, normal_
+from snnlib.init.method import Method, check_positive, driven_neuron, normal_, without_synapse
 from snnlib.init.pairing import Connection
 
 SOURCE = "Ding et al. 2022, from code of the same group"
@@ -83,4 +83,11 @@ def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
     return {"threshold": neuron.threshold, "input_gain": neuron.input_gain} | given
 
 
-METHOD = Method("ding2022", SOURCE, gain, _resolve, given=("threshold", "input_gain"))
+def _remark(connection: Connection, settings: dict[str, Any]) -> str:
+    notes = (driven_neuron(connection).note, without_synapse(connection))
+    return "; ".join(note for note in notes if note)
+
+
+METHOD = Method(
+    "ding2022", SOURCE, gain, _resolve, given=("threshold", "input_gain"), remark=_remark
+)

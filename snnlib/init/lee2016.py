@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Method, check_positive, draw_, driven_neuron
+from snnlib.init.method import Method, check_positive, draw_, driven_neuron, without_synapse
 from snnlib.init.pairing import Connection, fans
 
 SOURCE = "Lee et al. 2016, recalled, not re-read"
@@ -136,6 +136,10 @@ def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
     return measured | given | {"fan_in": connection.fan_in}
 
 
+def _remark(connection: Connection, settings: dict[str, Any]) -> str:
+    return "" if settings.get("alpha") is None else without_synapse(connection)
+
+
 METHOD = Method(
     "lee2016",
     SOURCE,
@@ -143,4 +147,5 @@ METHOD = Method(
     _resolve,
     given=("alpha", "threshold", "input_gain"),
     distribution="uniform",
+    remark=_remark,
 )

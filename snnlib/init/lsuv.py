@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib._untouched import untouched
+from snnlib.init.activity import first_gain_squared
 from snnlib.init.method import ORTHONORMAL, Method
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import firing_probability
@@ -75,11 +76,12 @@ def rescale_(
     for connection in connections:
         for layer in connection.drives:
             if connection.parameter in own.get(layer.name, ()):
-                continue  # added inside the layer: `_refuse` and the remark say so
+                continue  # the layer adds it inside, where no hook sees it; the remark says so
             groups.setdefault(layer.name, []).append(connection)
     done = dict.fromkeys(groups, 0)
+    last: dict[str, float] = {}
     scales = {
-        layer.name: float(layer.spiking.input_gain.square().mean())
+        layer.name: first_gain_squared(layer)
         for connection in connections
         for layer in connection.drives
     }
@@ -96,26 +98,43 @@ def rescale_(
                 + ("no spike reaches it" if variance == 0 else "it is not finite")
                 + "; nothing was changed"
             )
+        if math.isclose(variance, last.get(name, 0.0), rel_tol=0.01):
+            raise ValueError(
+                f"lsuv: the current into {name!r} keeps its variance {variance:.3g} when its "
+                "weights are rescaled; does a normalization follow them? Nothing was changed"
+            )
         if done[name] >= iterations:
             raise ValueError(
                 f"lsuv: the current into {name!r} has variance {variance:.3g} after {iterations} "
-                f"rescalings, not within tolerance={tolerance!r} of 1 (a normalization between "
-                "weights and neurons undoes every rescaling); nothing was changed"
+                f"rescalings, not within tolerance={tolerance!r} of 1; nothing was changed"
             )
         done[name] += 1
+        last[name] = variance
         with torch.no_grad():
             for parameter in dict.fromkeys(c.parameter for c in groups[name]):
                 parameter.div_(math.sqrt(variance))
 
 
-def check(network: nn.Module, connections: Sequence[Connection], example: Any) -> None:
+def check(
+    network: nn.Module,
+    connections: Sequence[Connection],
+    example: Any,
+    *,
+    tolerance: float = 0.05,
+    iterations: int = 10,
+) -> None:
     """Refuse what cannot be measured, before anything is changed.
 
     Raises:
-        ValueError: If there is no example, or a layer multiplies its input by weights of its own.
+        ValueError: If there is no example, a setting is outside its range, or a layer multiplies
+            its input by weights of its own.
     """
     if example is None:
         raise ValueError("method 'lsuv' is data-driven: pass example= (one batch)")
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
+    if iterations < 1 or int(iterations) != iterations:
+        raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
     own = _inner(network)
     for connection in connections:
         for layer in connection.drives:
@@ -174,6 +193,13 @@ def _rate(connection: Connection, settings: dict[str, Any]) -> float | None:
     return float(firing_probability(thresholds.numpy()).mean())
 
 
+def _remark(connection: Connection, settings: dict[str, Any]) -> str:
+    for layer in connection.drives:
+        if connection.recurrent and connection.name.startswith(f"{layer.name}."):
+            return "orthonormal, not rescaled: the layer adds it inside"
+    return ""
+
+
 METHOD = Method(
     "lsuv",
     SOURCE,
@@ -182,5 +208,6 @@ METHOD = Method(
     given=("tolerance", "iterations"),
     distribution=ORTHONORMAL,
     rate=_rate,
+    remark=_remark,
     data_driven=True,
 )

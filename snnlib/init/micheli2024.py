@@ -140,7 +140,7 @@ def micheli2024_(
 
 def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
     """Threshold and spike height of what feeds the weight, or E[x²] of data (1 if unknown)."""
-    own = driven_neuron(connection).input_gain if connection.drives else 1.0
+    own = driven_neuron(connection).first_gain if connection.drives else 1.0
     scale = given.get("input_gain", own)
     settings: dict[str, Any] = {} if scale == 1 else {"input_gain": scale}
     if connection.fed_by:
@@ -163,6 +163,19 @@ def _feeding(connection: Connection, settings: dict[str, Any]) -> Feeding | None
     )
 
 
+def _remark(connection: Connection, settings: dict[str, Any]) -> str:
+    if not connection.drives:
+        return ""
+    neuron = driven_neuron(connection)
+    notes = [neuron.note]
+    forward = sum(not recurrent for _, recurrent in connection.afferents)
+    if forward > 1 and not connection.recurrent:
+        notes.append(f"one of {forward} weights into the same layer: their variances add")
+    if neuron.synapse is not None:
+        notes.append("unit variance at the first step only, the synaptic current adds to it later")
+    return "; ".join(note for note in notes if note)
+
+
 METHOD = Method(
     "micheli2024",
     SOURCE,
@@ -171,4 +184,5 @@ METHOD = Method(
     given=("threshold", "input_second_moment", "input_gain"),
     free=True,
     feeding=_feeding,
+    remark=_remark,
 )

@@ -109,7 +109,11 @@ def exponential_kernel(*, tau_membrane: float, tau_synapse: float) -> Kernel:
 
 
 def discrete_kernel(
-    *, leak: float, synapse: float | None = None, input_gain: float = 1.0
+    *,
+    leak: float,
+    synapse: float | None = None,
+    input_gain: float = 1.0,
+    delay: float = 0.0,
 ) -> Kernel:
     r"""Sums of the discrete response, without or with a synaptic current.
 
@@ -118,10 +122,14 @@ def discrete_kernel(
         ε[k] = λ (β^(k+1) − κ^(k+1))/(β − κ),      ε̄ = λ / ((1 − β)(1 − κ)),
         ε̂ = λ² (1 + βκ) / ((1 − β²)(1 − κ²)(1 − βκ)).
 
+    A delay of whole steps changes neither; a fraction d of a step, u[t] = β u[t−1] +
+    λ ((1−d) c[t] + d c[t−1]), multiplies ε̂ by 1 − 2d(1−d)(1 − (β + κ)/(1 + βκ)).
+
     Args:
         leak: β in [0, 1).
         synapse: κ in [0, 1), decay of the synaptic current per step; None: no synapse.
         input_gain: λ > 0.
+        delay: Steps between an input and its effect, >= 0.
 
     Returns:
         The kernel's sums.
@@ -150,7 +158,12 @@ def discrete_kernel(
                 f"{0.0 if value < 0 else 'just below 1'}"
             )
     scale = check_positive("input_gain", input_gain)
+    if not 0 <= delay < math.inf:
+        raise ValueError(f"delay must be >= 0 and finite, got {delay!r}")
     square = (1 + leak * kappa) / ((1 - leak**2) * (1 - kappa**2) * (1 - leak * kappa))
+    part = delay % 1
+    # Neighbouring values of the response are correlated by (β + κ)/(1 + βκ).
+    square *= 1 - 2 * part * (1 - part) * (1 - (leak + kappa) / (1 + leak * kappa))
     return Kernel(scale / ((1 - leak) * (1 - kappa)), scale**2 * square)
 
 
@@ -266,6 +279,7 @@ def gain(
     fan_in: int | None = None,
     coherent: bool = False,
     synapse: float | None = None,
+    delay: float = 0.0,
     share: float = 1.0,
     total_fan_in: int | None = None,
     input_mean: float | None = None,
@@ -289,6 +303,7 @@ def gain(
         coherent: Count the correlation in time that fixed weights bring; else the steps are
             independent, as for the variance over time of Poisson inputs.
         synapse: Decay κ per step of a synaptic current; None: no synapse.
+        delay: Steps between an input and its effect; only a fraction of a step plays a part.
         share: s in (0, 1] of the variance that comes from this weight; 1 if it is the only one.
         total_fan_in: N, inputs of all weights that drive the layer; None: n.
         input_mean: E[x] where the input is not spikes of height 1; None: p.
@@ -326,6 +341,7 @@ def gain(
         fan_in=fan_in,
         coherent=coherent,
         synapse=synapse,
+        delay=delay,
         share=share,
         total_fan_in=total_fan_in,
         input_mean=input_mean,
@@ -420,13 +436,14 @@ def _law(
     fan_in: int | None = None,
     coherent: bool = False,
     synapse: float | None = None,
+    delay: float = 0.0,
     share: float = 1.0,
     total_fan_in: int | None = None,
     input_mean: float | None = None,
     input_second_moment: float | None = None,
 ) -> tuple[float, float]:
     """Gain and mean of the weights in discrete time."""
-    kernel = discrete_kernel(leak=leak, synapse=synapse, input_gain=input_gain)
+    kernel = discrete_kernel(leak=leak, synapse=synapse, input_gain=input_gain, delay=delay)
     xi = _distance(rate, xi, mean)
     second = rate if input_second_moment is None else input_second_moment
     second = check_positive("input_second_moment", second)
@@ -574,6 +591,7 @@ def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
         "threshold": neuron.threshold,
         "input_gain": neuron.input_gain,
         "synapse": neuron.synapse,
+        "delay": neuron.delay,
         "fan_in": connection.fan_in,
         "share": share / same,
         "total_fan_in": sum(fan_in for fan_in, _ in afferents),
@@ -645,6 +663,7 @@ METHOD = Method(
         "threshold",
         "input_gain",
         "synapse",
+        "delay",
         "input_mean",
         "input_second_moment",
     ),

@@ -1,0 +1,475 @@
+"""`initialize_` on whole networks: exceptions by layer, recurrent weights, data, predicted rates.
+
+Statistical checks have a false-alarm level of at most 1e-6 each.
+"""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from snnlib.init import gain, initialize_, rossbroich2022, spikeinit2026
+from snnlib.networks import mlp
+from snnlib.neurons import LIF, CurrentLIF
+
+LIMIT = stats.norm.isf(1e-6 / 2)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Loop(nn.Module):
+    """A recurrent layer written by hand between two feed-forward ones."""
+
+    def __init__(self, inputs=60, width=200, neuron=None):
+        super().__init__()
+        self.feed, self.recur = nn.Linear(inputs, width), nn.Linear(width, width)
+        self.lif = neuron or LIF(leak=0.5)
+        self.out, self.last = nn.Linear(width, width), LIF(leak=0.5)
+        self.readout = nn.Linear(width, 10)
+
+    def forward(self, x):
+        spikes, out = torch.zeros(x.shape[1], self.recur.in_features), []
+        state = None
+        for current in x:
+            drive = self.feed(current) + self.recur(spikes)
+            u = drive if state is None else 0.5 * state + drive
+            spikes = self.lif(u[None])[0]
+            state = u - spikes
+            out.append(spikes)
+        return self.readout(self.last(self.out(torch.stack(out))))
+
+
+def chain(widths=(30, 40, 50, 20), **neuron):
+    parts = []
+    for i, (n, m) in enumerate(itertools.pairwise(widths)):
+        parts += [(f"fc{i}", nn.Linear(n, m)), (f"lif{i}", LIF(**neuron))]
+    network = nn.Sequential()
+    for name, module in [*parts, ("readout", nn.Linear(widths[-1], 4))]:
+        network.add_module(name, module)
+    return network
+
+
+def state(network):
+    return copy.deepcopy(network.state_dict())
+
+
+def changed(network, before):
+    return {n.removesuffix(".weight") for n, v in network.state_dict().items()
+            if n.endswith("weight") and not torch.equal(v, before[n])}  # fmt: skip
+
+
+# --- Exceptions by layer --------------------------------------------------------------------------
+
+
+def test_a_layer_may_have_its_own_method_settings_or_be_left():
+    network = chain()
+    before = state(network)
+    rows = {
+        row.layer: row
+        for row in initialize_(
+            network,
+            "kaiming",
+            nonlinearity="linear",
+            layers={"fc0": None, "fc2": {"method": "bellec2018", "weight_scale": 3.0}},
+            generator=seeded(),
+        )
+    }
+    assert changed(network, before) == {"fc1", "fc2"}
+    assert rows["fc0"].gain is None and "as asked" in rows["fc0"].note
+    assert rows["fc1"].gain == 1.0 and rows["fc1"].note == ""
+    assert rows["fc2"].gain == 9.0 and "by bellec2018" in rows["fc2"].note
+    assert not torch.equal(network.fc1.bias, before["fc1.bias"])
+    assert torch.equal(network.fc0.bias, before["fc0.bias"])
+
+
+def test_settings_of_the_same_method_are_added_to_those_of_all():
+    rows = initialize_(
+        chain(),
+        "kaiming",
+        nonlinearity="leaky_relu",
+        negative_slope=1.0,
+        layers={"fc[01]": {"negative_slope": 0.0}, "fc1": "lecun", "fc*": {"negative_slope": 3.0}},
+    )
+    # A name before a pattern, the earlier pattern before the later one.
+    assert [row.gain for row in rows] == pytest.approx([2.0, 1.0, 0.2, None], abs=1e-12)
+
+
+def test_another_method_does_not_get_the_settings_of_the_default_one():
+    rows = initialize_(chain(), "rossbroich2022", rate=0.1, layers={"fc0": "zenke2021"})
+    assert rows[0].gain == pytest.approx(1 / 3) and rows[1].gain == pytest.approx(7.5)
+    with pytest.raises(ValueError, match=r"rate is needed by 'spikeinit2026'.*'fc0'"):
+        initialize_(chain(), "rossbroich2022", rate=0.1, layers={"fc0": "spikeinit2026"})
+
+
+def test_a_readout_is_drawn_if_it_is_named():
+    network = chain()
+    before = state(network)
+    initialize_(network, "kaiming", layers={"*": "lecun"})
+    assert torch.equal(network.readout.weight, before["readout.weight"])
+    row = initialize_(network, "kaiming", layers={"readout": "lecun"})[-1]
+    assert row.gain == 1.0 and row.rate is None
+    assert not torch.equal(network.readout.weight, before["readout.weight"])
+    with pytest.raises(ValueError, match=r"drives no spiking layer.*'readout'"):
+        initialize_(network, "kaiming", layers={"readout": "ding2022"})
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("kaiming", {"layers": {"fc9": None}}, "'fc9' matches no weight; the weights are fc0, fc1"),
+        ("kaiming", {"layers": {"conv*": {}}}, r"'conv\*' matches no weight"),
+        ("kaiming", {"layers": {"fc0": 2.0}}, r"layers\['fc0'\] must be a dict"),
+        ("kaiming", {"layers": {"fc0": "he"}}, "method must be one of"),
+        ("kaiming", {"layers": {"fc0": {"gain": 2.0}}}, "gain=2.0 is not a setting of 'kaiming'"),
+        ("kaiming", {"layers": {"fc0": {"method": "zenke2021", "a": 1}}}, "not a setting of 'zen"),
+        ("zenke2021", {"distribution": "normal"}, "not a setting of 'zenke2021'"),
+        ("kaiming", {"distribution": "laplace"}, "distribution must be one of"),
+        ("rossbroich2022", {}, r"rate is needed .*\(weight of 'fc0'\)"),
+        ("rossbroich2022", {"rate": 0.6}, "0 < rate < 1/2 for zero mean"),
+        ("rossbroich2022", {"rate": 0.1, "mean": 1.0}, "E\\[x\\] of the data"),
+        ("rossbroich2022", {"rate": 0.1, "mean": 1.0, "input_mean": 0.5}, "mean < threshold"),
+        ("rossbroich2022", {"rate": 0.1, "mean": 0.9, "input_mean": 0.1, "xi": 3.0}, "sigma_w"),
+        ("rossbroich2022", {"rate": 0.1, "alpha": 0.0}, "0 < alpha < 1"),
+        ("spikeinit2026", {"rate": 0.45}, r"0 < rate < 0.391.*\(weight of 'fc0'\)"),
+        ("lee2016", {"alpha": -1.0}, "alpha must be positive"),
+        ("lsuv", {}, "pass example="),
+        ("lsuv", {"example": torch.ones(2, 3, 30), "tolerance": 0.0}, "tolerance must be"),
+        ("lsuv", {"example": torch.ones(2, 3, 30), "iterations": 0}, "iterations must be"),
+        (
+            "lsuv",
+            {"example": torch.ones(2, 3, 30), "layers": {"fc0": {"tolerance": 0.1}}},
+            "one tolerance",
+        ),
+        ("lsuv", {"tolerance": 0.1, "gain": 1.0}, "gain=1.0 is not a setting of 'lsuv'"),
+        ("kaiming", {"time": "never", "example": torch.ones(2, 3, 30)}, "time must be"),
+    ],
+)
+def test_what_is_refused_changes_nothing(method, arguments, message):
+    network = chain()
+    before, generator = state(network), seeded(1)
+    random = torch.get_rng_state(), generator.get_state()
+    with pytest.raises(ValueError, match=message):
+        initialize_(network, method, generator=generator, **arguments)
+    assert not changed(network, before)
+    assert torch.equal(random[0], torch.get_rng_state())
+    assert torch.equal(random[1], generator.get_state())
+
+
+# --- Recurrent weights ----------------------------------------------------------------------------
+
+
+def test_rossbroich_splits_the_variance_between_forward_and_recurrent_weights():
+    network = Loop()
+    x = (torch.rand(6, 4, 60, generator=seeded(2)) < 0.1).float()
+    settings = {"rate": 0.1, "alpha": 0.8, "xi": 2.0, "input_second_moment": 0.1}
+    rows = {
+        row.layer: row
+        for row in initialize_(network, "rossbroich2022", example=x, generator=seeded(), **settings)
+    }
+    whole = gain("rossbroich2022", rate=0.1, leak=0.5, xi=2.0)
+    assert rows["feed"].gain == pytest.approx(0.8 * whole)
+    assert rows["recur"].gain == pytest.approx(0.2 * whole)
+    assert rows["out"].gain == pytest.approx(whole)
+    assert "0.2 of the variance" in rows["recur"].note
+    # With a mean all weights of the layer share one.
+    report = initialize_(network, "rossbroich2022", example=x, mean=0.3, input_mean=0.1, **settings)
+    centre = 0.3 * 0.5 / (260 * 0.1)
+    for row, weight in zip(report[:2], (network.feed.weight, network.recur.weight), strict=True):
+        spread = math.sqrt(row.gain / row.fan_in - centre**2)
+        assert row.std == pytest.approx(spread)
+        deviation = weight.double().mean().item() - centre
+        assert abs(deviation) < LIMIT * spread / math.sqrt(weight.numel())
+        assert f"mean {centre:.4g}" in row.note
+
+
+def test_bellec_zeroes_the_diagonal_of_recurrent_weights_only():
+    network = Loop()
+    x = torch.randn(6, 4, 60, generator=seeded(3))
+    rows = {r.layer: r for r in initialize_(network, "bellec2018", example=x, generator=seeded())}
+    assert not network.recur.weight.diagonal().any() and "zero diagonal" in rows["recur"].note
+    assert network.recur.weight.count_nonzero() == 200 * 199
+    assert network.out.weight.diagonal().all() and "diagonal" not in rows["out"].note
+
+
+def test_bellec_in_a_recurrent_layer_of_snntorch():
+    snntorch = pytest.importorskip("snntorch")
+    network = nn.Sequential(
+        nn.Linear(10, 20), snntorch.RLeaky(beta=0.5, linear_features=20, init_hidden=True)
+    )
+    x = torch.randn(4, 3, 10, generator=seeded(4))
+    rows = initialize_(network, "bellec2018", example=x, generator=seeded())
+    assert [row.drives for row in rows] == ["1", "1"]
+    assert not network[1].recurrent.weight.diagonal().any()
+    assert network[0].weight.all()
+
+
+# --- The driven neuron ----------------------------------------------------------------------------
+
+
+def test_threshold_leak_and_input_gain_of_the_driven_layer_count():
+    spikingjelly = pytest.importorskip("spikingjelly.activation_based.neuron")
+    network = nn.Sequential(
+        LIF(threshold=0.7),
+        nn.Linear(20, 30),
+        spikingjelly.LIFNode(tau=4.0, v_threshold=0.6, decay_input=True, step_mode="m"),
+    )
+    expected = {
+        "micheli2024": 16 / stats.norm.sf(0.7),
+        "ding2022": 2 * 0.36 * 16,
+        "rossbroich2022": 16 * 0.36 * (1 - 0.75**2) / 0.1,
+        "spikeinit2026": spikeinit2026.parameters(threshold=0.6, leak=0.75, rate=0.1).weight_scale
+        ** 2
+        * 16,
+        "lee2016": 20 * 0.36 * 16 / (3 * 4.0),
+        "kaiming": 2.0,
+    }
+    settings = {"lee2016": {"alpha": 2.0}}
+    settings |= {name: {"rate": 0.1} for name in ("rossbroich2022", "spikeinit2026")}
+    for method, value in expected.items():
+        (row,) = initialize_(network, method, **settings.get(method, {}))
+        assert row.gain == pytest.approx(value, rel=1e-6), method
+
+
+def test_learned_thresholds_are_averaged_and_the_report_says_so():
+    thresholds = torch.tensor([0.5, 1.5])
+    network = nn.Sequential(LIF(), nn.Linear(3, 2), LIF(threshold=thresholds))
+    (row,) = initialize_(network, "ding2022")
+    assert row.gain == 2.0 and row.note == "mean threshold of the driven neurons"
+
+
+def test_a_synaptic_current_takes_the_kernel_form_or_is_refused():
+    neuron = CurrentLIF(threshold=0.8, leak=0.6, synapse_leak=0.3, input_gain=0.5, delay=0.25)
+    network = nn.Sequential(LIF(), nn.Linear(30, 40), neuron)
+    (row,) = initialize_(network, "rossbroich2022", rate=0.1, xi=2.0)
+    # The kernel by the neuron itself, far below threshold.
+    far = CurrentLIF(threshold=1e9, leak=0.6, synapse_leak=0.3, input_gain=0.5, delay=0.25)
+    impulse = torch.zeros(200, 1, 1, dtype=torch.float64)
+    impulse[0] = 1.0
+    response = far.trace(impulse).membrane[:, 0, 0]
+    assert row.gain == pytest.approx(0.16 / (0.1 * response.square().sum().item()), rel=1e-6)
+    assert "synaptic current" in row.note
+    kernel = rossbroich2022.discrete_kernel(leak=0.6, synapse=0.3, input_gain=0.5, delay=0.25)
+    assert response.sum().item() == pytest.approx(kernel.integral, rel=1e-6)
+    with pytest.raises(ValueError, match=r"without a synaptic current.*'rossbroich2022'"):
+        initialize_(network, "spikeinit2026", rate=0.1)
+    for method in ("ding2022", "micheli2024"):
+        assert "synaptic current" in initialize_(network, method)[0].note
+
+
+def test_a_reset_that_the_method_does_not_know_is_noted():
+    rows = initialize_(chain(leak=0.5, reset="subtract"), "spikeinit2026", rate=0.1)
+    assert "reset to zero" in rows[1].note and rows[1].rate == 0.1
+    rows = initialize_(chain(leak=0.5, reset="zero"), "spikeinit2026", rate=0.1)
+    assert rows[1].note == ""
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def test_data_count_with_their_second_moment():
+    network = chain(leak=0.5, reset="zero")
+    x = 1 + 2 * torch.randn(4, 50, 30, generator=seeded(5))
+    moment, centre = x.double().square().mean().item(), x.double().mean().item()
+    (row, *_) = initialize_(network, "rossbroich2022", example=x, rate=0.1)
+    assert row.gain == pytest.approx(0.75 / moment) and row.second_moment == pytest.approx(moment)
+    assert "measured on the example" in row.note
+    (row, *_) = initialize_(network, "rossbroich2022", example=x, rate=0.1, mean=0.2)
+    assert row.gain == pytest.approx(0.64 * 0.75 / moment)
+    assert f"mean {0.2 * 0.5 / (30 * centre):.4g}" in row.note
+    (row, *_) = initialize_(network, "spikeinit2026", example=x, rate=0.1)
+    first = spikeinit2026.static_std(threshold=1.0, leak=0.5, rate=0.1)
+    assert row.gain == pytest.approx(first**2 / moment)
+    (row, *_) = initialize_(network, "kaiming", example=x)
+    assert row.gain == pytest.approx(2.0)
+
+
+def test_the_first_layer_of_spikeinit_fires_at_its_rate_under_constant_data():
+    network = nn.Sequential(nn.Linear(400, 2000), LIF(threshold=0.7, leak=0.6, reset="zero"))
+    x = torch.randn(1, 40, 400, generator=seeded(6)).expand(400, 40, 400)
+    initialize_(network, "spikeinit2026", example=x, rate=0.15, generator=seeded(7))
+    with torch.no_grad():
+        measured = network(x).mean().item()
+    # Potentials of 40 inputs share 2000·400 weights: s.e. of the rate below 1 %.
+    assert measured == pytest.approx(0.15, rel=0.04)
+
+
+# --- Predicted rates ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("micheli2024", {}),
+        ("micheli2024", {"distribution": "bigamma"}),
+        ("kaiming", {}),
+        ("lee2016", {"alpha": 3.0}),
+    ],
+)
+def test_the_predicted_rate_is_the_one_of_the_first_step(method, settings):
+    """Layer by layer given the spikes that enter it: the counts are binomial."""
+    width = 2000
+    network = mlp([width] * 4, threshold=[0.4, 0.6, 0.5, 0.7], init=None)
+    report = initialize_(network, method, generator=seeded(8), **settings)
+    spikes = (torch.randn(width, generator=seeded(9)) > 0.4).float()
+    for index, row in enumerate(report, start=1):
+        linear, lif = getattr(network, f"linear{index}"), getattr(network, f"lif{index}")
+        with torch.no_grad():
+            u = linear(spikes)
+        std = math.sqrt(row.gain * spikes.mean().item())
+        expected = stats.norm.sf(lif.threshold / std)
+        spikes = (u > lif.threshold).float()
+        count = int(spikes.sum())
+        assert stats.binomtest(count, width, expected).pvalue > 1e-6
+        # The prediction: the same with the expected input; at this width within 15 %.
+        assert row.rate == pytest.approx(expected, rel=0.15)
+        assert report[index].probability == row.rate if index < len(report) else True
+
+
+def test_rates_are_carried_through_what_is_left_and_through_branches():
+    network = chain(threshold=0.5)
+    rows = initialize_(network, "micheli2024", layers={"fc1": None}, generator=seeded(10))
+    left = network.fc1.weight.double().square().mean().item() * 40
+    assert rows[1].rate is None  # nothing is predicted for a weight that was not drawn
+    assert rows[2].probability == pytest.approx(stats.norm.sf(0.5))  # what the method assumes
+    rows = initialize_(network, "kaiming", layers={"fc1": None}, generator=seeded(10))
+    first = stats.norm.sf(0.5 / math.sqrt(2.0))
+    second = stats.norm.sf(0.5 / math.sqrt(left * first))
+    assert rows[2].probability == pytest.approx(second, rel=1e-6)
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(10, 20), nn.Linear(20, 20), nn.Linear(20, 20)
+        self.first, self.last = LIF(threshold=0.4), LIF(threshold=0.6)
+
+    def forward(self, x):
+        spikes = self.first(self.a(x))
+        return self.last(self.b(spikes) + self.c(spikes))
+
+
+def test_variances_of_branches_add():
+    x = torch.randn(3, 5, 10, generator=seeded(11))
+    rows = initialize_(Branches(), "micheli2024", example=x)
+    assert [row.rate for row in rows[1:]] == pytest.approx([stats.norm.sf(0.6 / math.sqrt(2))] * 2)
+    assert "variances add" in rows[1].note
+    rows = initialize_(Branches(), "rossbroich2022", example=x, rate=0.1)
+    assert [row.gain for row in rows[1:]] == pytest.approx([0.36 * 7.5 / 2] * 2)
+
+
+def test_the_rate_is_a_column_of_the_report():
+    report = initialize_(chain(), "rossbroich2022", rate=0.1)
+    assert report[0].rate == pytest.approx(stats.norm.sf(1.0))
+    head, row = str(report).splitlines()[1:3]
+    assert "rate" in head and "0.1587" in row
+    html = report._repr_html_()
+    assert '<th scope="col">rate</th>' in html and "<td>0.1587</td>" in html
+
+
+# --- LSUV -----------------------------------------------------------------------------------------
+
+
+def currents(network, x):
+    """Var[i] into each of our neurons, measured without the library's code for it."""
+    found, hooks = {}, []
+    for name, module in network.named_modules():
+        if isinstance(module, LIF):
+
+            def note(m, args, name=name):
+                found.setdefault(name, []).append(args[0].detach().double().flatten())
+
+            hooks.append(module.register_forward_pre_hook(note))  # fmt: skip
+    with torch.no_grad():
+        network(x)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(values).var().item() for name, values in found.items()}
+
+
+def test_lsuv_brings_every_current_to_unit_variance():
+    network = chain((30, 100, 80, 60), leak=0.5)
+    before = state(network)
+    x = 3 * torch.randn(5, 40, 30, generator=seeded(12))
+    report = initialize_(network, "lsuv", example=x, generator=seeded(), tolerance=1e-3)
+    measured = currents(network, x)
+    assert list(measured) == ["lif0", "lif1", "lif2"]
+    assert all(abs(value - 1) < 2e-3 for value in measured.values())
+    for row, weight in zip(report[:3], (network.fc0, network.fc1, network.fc2), strict=True):
+        matrix = weight.weight.detach().double()
+        assert row.gain == pytest.approx(row.fan_in * matrix.square().mean().item())
+        short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+        gram = short @ short.T
+        assert torch.dist(gram, gram[0, 0] * torch.eye(len(gram))) < 1e-4 * gram[0, 0]
+        assert row.rate == pytest.approx(stats.norm.sf(1.0))
+    assert torch.equal(network.readout.weight, before["readout.weight"])
+    again = chain((30, 100, 80, 60), leak=0.5)
+    initialize_(again, "lsuv", example=x, generator=seeded(), tolerance=1e-3)
+    assert torch.equal(network.fc2.weight, again.fc2.weight)
+
+
+def test_lsuv_rescales_forward_and_recurrent_weights_together():
+    network = Loop()
+    x = torch.randn(6, 20, 60, generator=seeded(13))
+    initialize_(network, "lsuv", example=x, generator=seeded())
+
+    # The network adds its own leak in front of the neuron: that is the current here.
+    measured = currents(network, x)
+    assert all(abs(value - 1) < 0.06 for value in measured.values())
+
+
+def test_lsuv_on_the_other_libraries():
+    snntorch = pytest.importorskip("snntorch")
+    network = nn.Sequential(
+        nn.Linear(30, 100), snntorch.Leaky(beta=0.5, init_hidden=True),
+        nn.Linear(100, 50), snntorch.Leaky(beta=0.5, init_hidden=True),
+    )  # fmt: skip
+    x = 2 * torch.randn(5, 40, 30, generator=seeded(14))
+    rows = initialize_(network, "lsuv", example=x, generator=seeded())
+    assert rows[0].gain == pytest.approx(1 / 4, rel=0.1) and rows[1].gain > 2
+    spikingjelly = pytest.importorskip("spikingjelly.activation_based.neuron")
+    network = nn.Sequential(nn.Linear(30, 100), spikingjelly.LIFNode(tau=2.0, step_mode="m"))
+    (row,) = initialize_(network, "lsuv", example=x, generator=seeded())
+    assert row.gain == pytest.approx(4 / 4, rel=0.1)  # λ = 1/2: u has unit variance, not i
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm, self.lif = nn.Linear(8, 8), nn.BatchNorm1d(8), LIF()
+        nn.init.constant_(self.norm.weight, 3.0)
+
+    def forward(self, x):
+        return self.lif(self.norm(self.fc(x).flatten(0, 1)).unflatten(0, x.shape[:2]))
+
+
+@pytest.mark.parametrize(
+    ("build", "scale", "message"),
+    [
+        (Normed, 1.0, "keeps its variance 9.* normalization"),
+        (
+            lambda: nn.Sequential(nn.Linear(8, 8), LIF(threshold=1e6), nn.Linear(8, 8), LIF()),
+            1.0,
+            "no spike",
+        ),
+        (lambda: nn.Sequential(nn.Linear(8, 8), LIF()), 0.0, "no spike reaches it"),
+        (lambda: nn.Sequential(nn.Linear(8, 8), LIF()), math.nan, "not finite"),
+    ],
+)
+def test_lsuv_that_fails_leaves_everything_as_it_was(build, scale, message):
+    network = build()
+    before, generator = state(network), seeded(15)
+    random = torch.get_rng_state(), generator.get_state()
+    with pytest.raises(ValueError, match=message):
+        initialize_(
+            network, "lsuv", example=scale * torch.randn(3, 16, 8, generator=seeded(16)),
+            generator=generator,
+        )  # fmt: skip
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+    assert torch.equal(random[0], torch.get_rng_state())
+    assert torch.equal(random[1], generator.get_state())
