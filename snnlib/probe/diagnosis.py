@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "LayerDiagnosis", "diagnose"]
 
 KEPT = 2**22  # values of one layer that are kept to measure a covariance over time
-WIDEST = 512  # neurons up to which the extinction risk is computed; wider layers have less
+WIDEST = 2048  # neurons up to which the extinction risk is computed; wider layers have less
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class LayerDiagnosis:
         rate_spread: Standard deviation of the rate over networks of this width, NaN if unknown.
         variance_spread: That of Var[u] likewise.
         never: Share of neurons that fire in no sample at no step.
-        extinction: Probability that weights drawn anew leave the layer silent at the first step;
-            None if unknown.
+        extinction: Probability, over weights drawn anew, that a sample leaves the layer silent at
+            the first step; of layers wider than 2048 an upper bound; None if unknown.
         operations: Additions that spikes cause in the weights in front of the layer, per sample
             over all steps.
         multiplications: Multiplications that real values cause there likewise.
@@ -314,6 +314,8 @@ class _Taken:
         self.samples = spikes.shape[1] if spikes.dim() > 1 else 1
         fired = (spikes != 0).flatten(0, 1).any(0) if spikes.dim() > 2 else (spikes != 0).any(0)
         self.fired[name] = self.fired.get(name, torch.zeros_like(fired)) | fired
+        if current is not None:
+            self._finite(entry, current, "current")
         if membrane is not None:
             self._finite(entry, membrane, "potential")
             size = membrane.abs()
@@ -325,7 +327,6 @@ class _Taken:
             self._keep(self.spikes, name, (spikes != 0).float())
         if current is None:
             return
-        self._finite(entry, current, "current")
         scaled = current * entry.spiking.input_gain.to(current)
         values = scaled[torch.isfinite(scaled)].double()
         count, total, squares, top = self.charge.get(name, [0.0, 0.0, 0.0, -math.inf])

@@ -281,8 +281,8 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
         if risk is not None and risk > 0.01:
             width = min(g.row.width for g in layers[: k + 1])
             sentence = (
-                f"at this width (down to {width} neurons) weights drawn anew leave "
-                f"{_which(layers, k)} silent at the first step with probability {risk:.2g}"
+                f"at this width (down to {width} neurons) a sample leaves {_which(layers, k)} "
+                f"silent at the first step with probability {risk:.2g} over weights drawn anew"
             )
             remedy = "wider layers, or a lower threshold; " + INITIALIZE
             return [Finding("extinction risk", f.row.name, 0, sentence, remedy)]
@@ -290,7 +290,7 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
 
 
 def _surrogate(layers: Sequence[Facts]) -> list[Finding]:
-    for k, f in enumerate(layers):
+    for k, f in reversed(list(enumerate(layers))):  # where the way back begins
         if not f.silent and f.slope < 0.07:
             deviation = float(f.row.variance[~torch.isnan(f.row.variance)][-1:].sqrt().sum())
             sentence = (

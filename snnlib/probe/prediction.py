@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import gammaln, xlog1py, xlogy
 from scipy.stats import binom
 from torch import Tensor
 
@@ -51,7 +52,7 @@ class Prediction:
 
 def weight_gain(connection: Connection) -> float:
     """G = n·E[w²] of the weights as they are."""
-    square = connection.parameter.detach().double().square().mean()
+    square = connection.parameter.detach().square().mean(dtype=torch.float64)
     return connection.fan_in * float(square)
 
 
@@ -289,8 +290,22 @@ def extinction(
     """
     law = binom.pmf(np.arange(widths[0] + 1), widths[0], first)
     result = [float(law[0])]
+    steps: dict[tuple[int, int, float, float], Array] = {}
     for n, m, gain, threshold in zip(widths, widths[1:], gains, thresholds, strict=False):
-        chance = np.asarray(firing_probability(threshold, gain / n * np.arange(n + 1)))
-        law = law @ binom.pmf(np.arange(m + 1)[None], m, chance[:, None])
+        # Gains that differ by less than their sampling error share a transition.
+        key = (n, m, float(f"{gain:.3g}"), threshold)
+        if key not in steps:
+            variance = key[2] / n * np.arange(n + 1)
+            steps[key] = _binomial(m, np.asarray(firing_probability(threshold, variance)))
+        law = law @ steps[key]
         result.append(float(law[0]))
     return result
+
+
+def _binomial(n: int, chance: Array) -> Array:
+    """P(k of n) for every chance, [len(chance), n + 1]."""
+    k = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    p = chance[:, None]
+    logarithm: Array = ways + xlogy(k, p) + xlog1py(n - k, -p)
+    return np.exp(logarithm)

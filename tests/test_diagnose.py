@@ -1,0 +1,326 @@
+"""Each illness is planted alone and told in words; a healthy network has none."""
+
+import copy
+import math
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from snnlib import probe
+from snnlib.init import initialize_
+from snnlib.meanfield import critical_gain, extinction_probability, matched_sharpness
+from snnlib.networks import FeedForward, constant, convnet, mlp
+from snnlib.neurons import LIF
+from snnlib.probe.prediction import extinction
+from snnlib.surrogate import Surrogate
+
+THRESHOLD, WIDTH, STEPS = 0.5, 300, 6
+MATCHED = Surrogate("arctan", sharpness=matched_sharpness("arctan", THRESHOLD))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def network(depth: int = 5, width: int = WIDTH, **settings) -> FeedForward:
+    settings = {
+        "threshold": THRESHOLD,
+        "surrogate": MATCHED,
+        "encode": False,
+        "generator": seeded(1),
+    } | settings
+    return mlp([width] * (depth + 1), **settings)
+
+
+def data(width: int = WIDTH, seed: int = 2) -> torch.Tensor:
+    return constant(torch.randn(16, width, generator=seeded(seed)), STEPS)
+
+
+def diagnose(model, batch=None, **settings):
+    settings = {"networks": 0, "gradient": False} | settings
+    return probe.diagnose(model, data() if batch is None else batch, **settings)
+
+
+def kinds(found: probe.Diagnosis) -> list[str]:
+    return [finding.kind for finding in found.findings]
+
+
+@pytest.fixture(scope="module")
+def healthy() -> probe.Diagnosis:
+    return diagnose(network(), networks=4, gradient=True)
+
+
+# --- a healthy network ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_healthy_network_has_no_illness(seed):
+    found = diagnose(network(generator=seeded(seed + 10)), data(seed=seed + 20), gradient=True)
+    assert found.healthy and not found.findings, found
+    assert "Nothing wrong was found." in str(found)
+
+
+def test_a_healthy_convolutional_network_has_no_illness():
+    model = convnet((1, 8, 8), 60, channels=(24, 24), threshold=0.3, generator=seeded())
+    batch = constant(torch.randn(12, 1, 8, 8, generator=seeded(1)), 5)
+    initialize_(model, "micheli2024", example=batch, generator=seeded(2))
+    found = diagnose(model, batch, gradient=True)
+    assert found.healthy, found
+
+
+def test_the_prediction_stands_beside_the_measurement(healthy):
+    """Measured rates and variances lie within eight spreads of the infinite-width prediction."""
+    for layer in healthy.layers:
+        for measured, predicted, spread in (
+            (layer.rate, layer.predicted_rate, layer.rate_spread),
+            (layer.variance, layer.predicted_variance, layer.variance_spread),
+        ):
+            assert measured.shape == predicted.shape == spread.shape == (STEPS,)
+            assert (spread > 0).all() and (spread < 0.3 * predicted).all()
+            assert ((measured - predicted).abs() < 8 * spread.max()).all()
+    statistics = probe.record(network(), data())
+    torch.testing.assert_close(healthy.statistics.variance, statistics.variance)
+    torch.testing.assert_close(healthy.statistics.gradient_variance, statistics.gradient_variance)
+
+
+def test_operations_are_spikes_times_the_weights_they_meet(healthy):
+    spikes = healthy.statistics.spikes.sum(1)
+    for layer, sent in zip(healthy.layers[1:], spikes, strict=False):
+        assert layer.operations == pytest.approx(float(sent) * WIDTH / 16, rel=1e-12)
+        assert layer.multiplications == 0
+    first = healthy.layers[0]
+    # A constant input meets its weights once.
+    assert (first.operations, first.multiplications) == (0, WIDTH * WIDTH)
+    assert healthy.operations == sum(layer.operations for layer in healthy.layers)
+
+
+def test_operations_of_a_convolution_count_the_places_that_an_input_reaches():
+    model = FeedForward(
+        OrderedDict(
+            lif0=LIF(threshold=0.5, leak=0.0, reset="none"),
+            conv=nn.Conv2d(4, 6, 3, stride=1, groups=2, bias=False),
+            lif1=LIF(),
+        )
+    )
+    batch = torch.zeros(2, 3, 4, 9, 9)
+    batch[:, :, :, 4, 4] = 1.0  # far from the border: every place of the kernel meets it
+    found = diagnose(model, batch)
+    assert found.layers[1].operations == 2 * 4 * (6 // 2) * 9
+
+
+# --- illnesses ------------------------------------------------------------------------------------
+
+
+def only(found: probe.Diagnosis, kind: str) -> probe.Finding:
+    assert kinds(found) == [kind], found
+    finding = found.findings[0]
+    assert finding.layer in finding.sentence or finding.layer == "", finding
+    return finding
+
+
+def test_dead_by_a_gain_below_the_critical_one():
+    model = network(depth=8, init=None, threshold=1.0)
+    finding = only(diagnose(model), "dead")
+    rates = probe.record(model, data(), gradient=False).rate
+    silent = (rates == 0).all(1).nonzero().flatten()
+    assert finding.layer == f"lif{int(silent[0]) + 1}" != "lif1"
+    assert "gain 0.33" in finding.sentence
+    assert f"below the critical gain {critical_gain(1.0):.3g} at threshold 1" in finding.sentence
+    assert "activity dies by layer" in finding.sentence
+    assert finding.remedy == 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
+    initialize_(model, "micheli2024", example=data(), generator=seeded())
+    assert (probe.record(model, data(), gradient=False).rate > 0).all()
+
+
+def test_dies_later():
+    """An input that lasts two steps; without a leak nothing stays."""
+    batch = data().clone()
+    batch[2:] = 0
+    finding = only(diagnose(network(leak=0.0), batch), "dies later")
+    assert (finding.layer, finding.step) == ("lif1", 2)
+    assert "up to step 1" in finding.sentence
+
+
+def test_saturated():
+    model = network(depth=3)
+    with torch.no_grad():
+        model.lif2 = LIF(threshold=0.0, leak=0.9, reset="none", surrogate=MATCHED)
+        model.linear2.weight.abs_()
+    found = diagnose(model)
+    assert "saturated" in kinds(found)
+    finding = found.findings[kinds(found).index("saturated")]
+    assert finding.layer == "lif2" and "fires in 100.0%" in finding.sentence
+
+
+@pytest.mark.parametrize("width", [12])
+def test_extinction_risk(width):
+    gains = 1 / 0.3085
+    model = network(depth=6, width=width)
+    found = diagnose(model, data(width))
+    finding = found.findings[kinds(found).index("extinction risk")]
+    assert "12 neurons" in finding.sentence and finding.step == 0
+    risks = [layer.extinction for layer in found.layers]
+    assert risks == sorted(risks) and risks[-1] > 0.01
+    assert finding.layer == next(x.name for x in found.layers if x.extinction > 0.01)
+    known = extinction(0.3085, [width] * 6, [gains] * 5, [THRESHOLD] * 5)
+    expected = extinction_probability(width=width, depth=5, threshold=THRESHOLD, gain=gains)
+    assert known[-1] == pytest.approx(expected, rel=0.02)
+
+
+def test_input_too_weak():
+    """Images in [0, 1] never exceed the threshold 1 in one step."""
+    model = mlp([200, 300, 300], threshold=1.0, surrogate=MATCHED, generator=seeded())
+    batch = constant(torch.rand(16, 200, generator=seeded(3)), STEPS)
+    found = diagnose(model, batch)
+    finding = found.findings[0]
+    assert (finding.kind, finding.layer) == ("weak input", "lif0")
+    assert "reach at most 1, not its threshold 1" in finding.sentence
+    assert "batch.std()" in finding.remedy
+    standardized = (batch - batch.mean()) / batch.std()
+    assert "weak input" not in kinds(diagnose(model, standardized))
+    # The same through weights: the call that mends it is another.
+    model = network(depth=2)
+    with torch.no_grad():
+        model.linear1.weight *= 0.02
+    finding = only(diagnose(model), "weak input")
+    assert "never fires" in finding.sentence and "initialize_" in finding.remedy
+
+
+@pytest.mark.parametrize(("sign", "kind"), [(1, "positive drive"), (-1, "negative drive")])
+@pytest.mark.parametrize("source", ["weight", "bias"])
+def test_mean_drive(sign, kind, source):
+    model = network(depth=3, bias=True)
+    with torch.no_grad():
+        if source == "weight":
+            model.linear2.weight += sign * 4.0 / WIDTH
+        else:
+            model.linear2.bias += sign * 2.0
+    found = diagnose(model)
+    finding = next(f for f in found.findings if f.kind == kind)
+    assert finding.layer == "lif2"
+    assert ("n·E[w]·E[x]" in finding.sentence) == (source == "weight")
+    assert ("biases of linear2" in finding.sentence) == (source == "bias")
+    initialize_(model, "micheli2024", example=data(), generator=seeded())
+    assert diagnose(model).healthy
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "kind"), [(0.05, "exploding gradient"), (6.0, "vanishing gradient")]
+)
+def test_gradients_over_depth(sharpness, kind):
+    model = network(depth=12, surrogate=Surrogate("gaussian", sharpness=sharpness))
+    finding = only(diagnose(model, gradient=True), kind)
+    record = probe.record(model, data()).gradient_variance.sum(1)
+    factor = float(record[0] / record[-1]) ** (1 / 11)
+    assert f"a factor of {factor:.2g}"[:14] in finding.sentence
+    assert "matched_sharpness" in finding.remedy
+
+
+def test_the_surrogate_misses_the_potentials():
+    model = network(depth=2, surrogate=Surrogate("rectangular", sharpness=2000.0))
+    found = diagnose(model, gradient=True)
+    finding = found.findings[0]
+    assert (finding.kind, finding.layer) == ("surrogate misses", "lif2")
+    assert "misses its potentials" in finding.sentence
+
+
+def test_potentials_explode():
+    model = network(depth=3)
+    with torch.no_grad():
+        model.linear2.weight *= 1e4
+    finding = only(diagnose(model), "exploding potential")
+    assert finding.layer == "lif2" and "times the threshold" in finding.sentence
+
+
+def test_neurons_that_never_fire():
+    model = network(depth=3)
+    with torch.no_grad():
+        model.linear2.weight[8:] *= 0.01
+    found = diagnose(model)
+    finding = next(f for f in found.findings if f.kind == "silent neurons")
+    assert finding.layer == "lif2"
+    share = found.layers[1].never
+    assert 0.95 < share <= 1 - 1 / WIDTH and f"{share:.1%}" in finding.sentence
+
+
+class Diverging(nn.Module):
+    """A value that grows until it leaves the number format, in the second of three layers."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.linear1, self.linear2, self.linear3 = (nn.Linear(20, 20) for _ in range(3))
+        self.lif1, self.lif2, self.lif3 = LIF(), LIF(), LIF()
+        self.kind = kind
+
+    def forward(self, x):
+        x = self.linear2(self.lif1(self.linear1(x)))
+        if self.kind == "current":
+            x = x * torch.tensor([1.0, 1.0, 1.0, math.nan, 1.0])[:, None, None]
+        return self.lif3(self.linear3(self.lif2(x)))
+
+
+def test_a_model_that_diverges_says_where_it_started():
+    batch = torch.randn(5, 4, 20, generator=seeded())
+    finding = diagnose(Diverging("current"), batch, gradient=True).findings[0]
+    assert (finding.kind, finding.layer, finding.step) == ("not finite", "lif2", 3)
+    assert "at step 3" in finding.sentence
+    model = Diverging("none")
+    with torch.no_grad():
+        model.linear3.weight[2, 3] = math.inf
+    finding = diagnose(model, batch).findings[0]
+    assert (finding.kind, finding.layer, finding.step) == ("not finite", "lif3", 0)
+    assert "linear3 holds NaN or infinity" in finding.sentence
+    spoiled = batch.clone()
+    spoiled[2, 0, 0] = math.nan
+    finding = diagnose(Diverging("none"), spoiled).findings[0]
+    assert (finding.layer, finding.step) == ("lif1", 2) and "input" in finding.sentence
+
+
+def test_a_potential_that_outgrows_its_format():
+    layer = LIF(threshold=1.0, leak=1.0, reset="none")
+    batch = torch.full((4, 2, 3), 1e38)
+    finding = diagnose(layer, batch).findings[0]
+    assert (finding.kind, finding.step) == ("not finite", 3)
+    assert "outgrows the number format" in finding.sentence
+
+
+# --- form -----------------------------------------------------------------------------------------
+
+
+def test_it_prints_renders_and_draws(healthy):
+    pytest.importorskip("matplotlib")
+    sick = diagnose(network(depth=8, init=None, threshold=1.0))
+    text, page = str(sick), sick._repr_html_()
+    assert "1. dead: gain" in text and "→ snnlib.init.initialize_" in text
+    assert "synaptic operations" in text and len({len(x) for x in text.split("\n\n")}) > 1
+    assert "<strong>dead</strong>" in page and page.count("<tr>") == 9
+    assert "<ol>" not in healthy._repr_html_()
+    figure = healthy.plot()
+    assert [axes.get_ylabel() for axes in figure.axes] == ["firing rate", "Var[u]", "Var[dL/du]"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"layer"}
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()][:2] == [
+        "step 0, measured",
+        "step 0, predicted",
+    ]
+    figure.canvas.draw()
+
+
+def test_the_model_is_left_as_it_was_and_the_answer_is_reproducible():
+    model = network(depth=2)
+    state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    first, second = (diagnose(model, networks=2, gradient=True) for _ in range(2))
+    assert str(first) == str(second)
+    assert torch.equal(random, torch.get_rng_state())
+    torch.testing.assert_close(model.state_dict(), state, rtol=0, atol=0)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_layer_without_weights_and_bad_input():
+    found = probe.diagnose(LIF(threshold=0.3), torch.randn(3, 4, 5, generator=seeded()))
+    assert found.layers[0].predicted_rate is None and "No prediction" in found.notes[0]
+    with pytest.raises(ValueError, match="at least one spiking layer"):
+        probe.diagnose(nn.Linear(3, 3), torch.ones(2, 3, 3))
+    with pytest.raises(ValueError, match="time must be"):
+        probe.diagnose(LIF(), torch.ones(2, 3, 3), time="later")
