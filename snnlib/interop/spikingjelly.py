@@ -65,8 +65,8 @@ def to_snnlib(module: nn.Module, *, learn: bool = True, exact_at_threshold: bool
     if learned and node.decay_input:
         raise ValueError(
             f"{type(module).__name__} has no equal here: with decay_input=True its leak and the "
-            "gain of its input are one learned number; use decay_input=False there, or learn=False "
-            "for constants"
+            "gain of its input are one learned number; use decay_input=False there, learn=False "
+            "for constants, or the function lif on a current times sigmoid(w)"
         )
     half = type(module).__name__ == "HalfThresholdIFNode"
     return _neuron.build(
