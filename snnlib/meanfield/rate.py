@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import brentq
+from torch import Tensor
 
-from snnlib.meanfield.covariance import covariance_map
+from snnlib.meanfield.variance import critical_gain
+from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
 
 __all__ = ["gain_for_rate"]
 
-_SAMPLES = 32_768
+Array = NDArray[np.float64]
+
+_SAMPLES = 16_384
 _DEPTH = 60
 
 
@@ -66,43 +71,43 @@ def gain_for_rate(
     if steps < 1 or int(steps) != steps:
         raise ValueError(f"steps must be an integer >= 1, got {steps!r}")
 
-    def spikes(covariance: np.ndarray, seed: int) -> np.ndarray:
-        """E[x xᵀ] of neurons driven by the covariance."""
-        step = covariance_map(
-            covariance,
-            1.0,
-            leak=leak,
-            threshold=threshold,
-            reset=reset,
-            samples=_SAMPLES,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        return step.covariance
+    def unit_current(pairs: Array, layer: int) -> Tensor:
+        """Gaussian currents [T, 1, samples] of gain 1 behind spikes of these second moments."""
+        values, vectors = np.linalg.eigh(pairs)
+        root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0))).float()
+        generator = torch.Generator().manual_seed(layer)
+        return (root @ torch.randn(steps, _SAMPLES, generator=generator))[:, None]
 
-    def mean_rate(covariance: np.ndarray, seed: int) -> float:
-        return float(np.trace(spikes(covariance, seed))) / steps
+    def spikes(current: Tensor, gain: float) -> Tensor:
+        """Spikes [T, samples] of neurons behind weights of a gain."""
+        trace = lif(gain**0.5 * current, leak=leak, threshold=threshold, reset=reset)
+        return trace.spikes[:, 0]
 
-    def gain_to_reach(pairs: np.ndarray, seed: int) -> float:
+    def second_moments(x: Tensor) -> Array:
+        return np.asarray((x @ x.T).double().numpy() / _SAMPLES)
+
+    def gain_to_reach(current: Tensor, near: float | None) -> float:
         def excess(log_gain: float) -> float:
-            return mean_rate(np.exp(log_gain) * pairs, seed) - rate
+            return float(spikes(current, np.exp(log_gain)).mean()) - rate
 
-        centre = float(np.log(threshold**2 / rate))
-        low, high = centre - 3.0, centre + 3.0
+        centre, step = (np.log(threshold**2 / rate), 3.0) if near is None else (np.log(near), 0.1)
+        low, high = centre - step, centre + step
         while excess(low) > 0:
-            low -= 3.0
+            low, high, step = low - step, low, 2 * step
         while excess(high) < 0:
-            high += 3.0
-            if high > centre + 20:
+            low, high, step = high, high + step, 2 * step
+            if high > centre + 40:
                 raise ValueError(
                     f"rate must be one that the neuron can reach: {rate!r} is not, at any gain"
                 )
-        return float(np.exp(brentq(excess, low, high, xtol=1e-4)))
+        return float(np.exp(brentq(excess, low, high, xtol=1e-3)))
 
     pairs = np.full((steps, steps), rate**2) + np.diag(np.full(steps, rate - rate**2))
     gains: list[float] = []
     for layer in range(_DEPTH):
-        gains.append(gain_to_reach(pairs, layer))
-        pairs = spikes(gains[-1] * pairs, layer)
+        current = unit_current(pairs, layer)
+        gains.append(gain_to_reach(current, gains[-1] if gains else None))
+        pairs = second_moments(spikes(current, gains[-1]))
         rates = np.diagonal(pairs)
         if rates.min() < rate / 10:
             raise ValueError(
@@ -110,16 +115,23 @@ def gain_for_rate(
                 f"{steps} falls silent in deep layers (threshold {threshold!r}, leak {leak!r}); "
                 "ask for a higher rate"
             )
-        if layer >= 12 and np.ptp(gains[-6:]) < 0.03 * gains[-1]:
+        if layer >= 15 and abs(np.mean(gains[-6:]) / np.mean(gains[-12:-6]) - 1) < 0.005:
             break
     gain = float(np.mean(gains[-6:]))
+    if gain < critical_gain(threshold):  # a slow death that so many layers do not show
+        raise ValueError(
+            f"rate must be high enough for every step: at {rate!r} the gain {gain:.4g} is below "
+            f"the critical gain {critical_gain(threshold):.4g} of the first step (threshold "
+            f"{threshold!r}, leak {leak!r}); ask for a higher rate"
+        )
     # Two starts beside the fixed point, driven by the same neurons: stable means that they meet.
-    sides = [gain * scale * pairs for scale in (0.97, 1.03)]
-    before = np.log([mean_rate(side, 0) for side in sides])
-    for layer in range(8):
-        sides = [gain * spikes(side, layer) for side in sides]
-    after = np.log([max(mean_rate(side, 0), 1e-9) for side in sides])
-    if np.ptp(after) > np.ptp(before):
+    sides = [0.97 * pairs, 1.03 * pairs]
+    apart = []
+    for layer in range(9):
+        outputs = [spikes(unit_current(side, layer), gain) for side in sides]
+        apart.append(float(np.ptp(np.log([max(float(x.mean()), 1e-9) for x in outputs]))))
+        sides = [second_moments(x) for x in outputs]
+    if apart[-1] > apart[0]:
         raise ValueError(
             f"rate must be high enough to last: at {rate!r} the fixed point is unstable "
             f"(threshold {threshold!r}, leak {leak!r}) and activity dies; ask for a higher rate"
