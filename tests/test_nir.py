@@ -183,6 +183,7 @@ def test_unusual_convolutions(tmp_path):
         for other in (from_nir(graph), from_nir(path)):
             assert_same_dynamics(network, other, batch)
             assert (other[0].bias is None) == (network[0].bias is None)
+            assert repr(other[0]) == repr(network[0])
 
 
 def test_double_precision_is_kept():

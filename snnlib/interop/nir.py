@@ -102,7 +102,8 @@ def to_nir(
     Example:
         A leak of exp(-1/20) is a time constant of 20 steps.
 
-        >>> import math
+        >>> import math, pytest
+        >>> nir = pytest.importorskip("nir")
         >>> graph = to_nir(LIF(leak=math.exp(-1 / 20), reset="zero"), shape=(3,), dt=1.0)
         >>> graph.nodes["0"].tau.round(9).tolist()
         [20.0, 20.0, 20.0]
@@ -357,6 +358,8 @@ def from_nir(
         NIR's definition of its primitives (package `nir`, `nir.ir`).
 
     Example:
+        >>> import pytest
+        >>> nir = pytest.importorskip("nir")
         >>> network = from_nir(to_nir(LIF(threshold=0.5, reset="zero"), shape=(3,)))
         >>> network[0].leak, network[0].threshold, network[0].reset
         (0.5, 0.5, 'zero')
