@@ -290,13 +290,13 @@ def test_data_count_with_their_second_moment():
 
 
 def test_the_first_layer_of_spikeinit_fires_at_its_rate_under_constant_data():
-    network = nn.Sequential(nn.Linear(400, 2000), LIF(threshold=0.7, leak=0.6, reset="zero"))
-    x = torch.randn(1, 40, 400, generator=seeded(6)).expand(400, 40, 400)
+    network = nn.Sequential(nn.Linear(400, 800), LIF(threshold=0.7, leak=0.6, reset="zero"))
+    x = torch.randn(1, 50, 400, generator=seeded(6)).expand(150, 50, 400)
     initialize_(network, "spikeinit2026", example=x, rate=0.15, generator=seeded(7))
     with torch.no_grad():
         measured = network(x).mean().item()
-    # Potentials of 40 inputs share 2000·400 weights: s.e. of the rate below 1 %.
-    assert measured == pytest.approx(0.15, rel=0.04)
+    # 40,000 currents of a few hundred independent ones at least; unfinished periods cost 1 %.
+    assert measured == pytest.approx(0.15, rel=0.06)
 
 
 # --- Predicted rates ------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_the_first_layer_of_spikeinit_fires_at_its_rate_under_constant_data():
 )
 def test_the_predicted_rate_is_the_one_of_the_first_step(method, settings):
     """Layer by layer given the spikes that enter it: the counts are binomial."""
-    width = 2000
+    width = 1200
     network = mlp([width] * 4, threshold=[0.4, 0.6, 0.5, 0.7], init=None)
     report = initialize_(network, method, generator=seeded(8), **settings)
     spikes = (torch.randn(width, generator=seeded(9)) > 0.4).float()

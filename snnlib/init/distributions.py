@@ -77,8 +77,8 @@ def bigamma_(
 
         p(w) = ½ Gamma(w; k, s) + ½ Gamma(−w; k, s),    E[w] = 0,    E[w²] = k(k+1) s²,
 
-    so that s = std/√(k(k+1)).  The density falls as |w|^(k−1) towards 0: at k = 3 a share of
-    0.0054 lies within a tenth of the standard deviation, of a normal distribution 0.080.
+    so that s = std/√(k(k+1)).  Towards 0 the density falls like the (k−1)-th power of w: at k = 3 a
+    share of 0.0054 lies within a tenth of the standard deviation, of a normal distribution 0.080.
 
     Args:
         weight: Any floating-point tensor.

@@ -5,9 +5,9 @@ standard deviation of the current that they make,
 
     w ← w / √(λ² Var[i]),
 
-Var over batch, time and neurons and λ what the neuron multiplies its current with, until
-|λ² Var[i] − 1| is within the tolerance.  Nothing is assumed of the input, so no formula gives the
-gain: the data do.
+Var over batch, time and neurons and λ what the neuron multiplies its current with, until λ² Var[i]
+is within the tolerance of 1.  Nothing is assumed of the input, so no formula gives the gain: the
+data do.
 
 Source: Mishkin, Matas, All you need is a good init, 2016 (arXiv 1511.06422), algorithm 1, recalled;
 there i is the output of any layer of weights.
@@ -71,6 +71,7 @@ def rescale_(
 
     Source: Mishkin & Matas 2015, algorithm 1.
     """
+    network = getattr(network, "_orig_mod", network)
     own = _inner(network)
     groups: dict[str, list[Connection]] = {}
     for connection in connections:
@@ -87,6 +88,10 @@ def rescale_(
     }
     while True:
         measured = _variances(network, example, time, scales)
+        if missing := [name for name in groups if name not in measured]:
+            raise ValueError(
+                f"lsuv: no current into {missing[0]!r} was seen on the example; nothing was changed"
+            )
         for name, variance in measured.items():
             if name in groups and not abs(variance - 1) <= tolerance:
                 break
@@ -135,7 +140,7 @@ def check(
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
     if iterations < 1 or int(iterations) != iterations:
         raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
-    own = _inner(network)
+    own = _inner(getattr(network, "_orig_mod", network))
     for connection in connections:
         for layer in connection.drives:
             if connection.parameter in own.get(layer.name, ()) and not connection.recurrent:
