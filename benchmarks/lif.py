@@ -95,9 +95,9 @@ def snntorch_node() -> Callable[[Tensor], Tensor]:
     return run
 
 
-def main() -> None:
-    """Time all variants and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def settings(description: str) -> argparse.Namespace:
+    """Read the sizes from the command line."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=600)
@@ -106,22 +106,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    return options
 
-    surrogate = Surrogate("arctan")
-    neurons: dict[str, Callable[[Tensor], Tensor]] = {
-        "snnlib": LIF(leak=LEAK, threshold=THRESHOLD, surrogate=surrogate),
-        "product only": nn.Identity(),
-        "snnlib, attached reset": LIF(leak=LEAK, threshold=THRESHOLD, detach_reset=False),
-        "snnlib, reset to zero": LIF(leak=LEAK, threshold=THRESHOLD, reset="zero"),
-        "snnlib, learned": LIF(
-            leak=LEAK, threshold=THRESHOLD, learn_leak=True, learn_threshold=True
-        ).to(options.device),
-        "plain loop": plain_loop(surrogate),
-    }
-    for name, make in (("spikingjelly", spikingjelly_node), ("snntorch", snntorch_node)):
-        if importlib.util.find_spec(name) is not None:
-            neurons[name] = make()
 
+def compare(neurons: dict[str, Callable[[Tensor], Tensor]], options: argparse.Namespace) -> None:
+    """Time all variants, the first of which the others are compared with, and print a table."""
     torch.manual_seed(0)
     shape = (options.steps, options.batch, options.width)
     inputs = (torch.rand(shape) < 0.2).float().to(options.device)
@@ -148,6 +137,7 @@ def main() -> None:
             torch.cuda.synchronize()
         return clock() - start
 
+    first = next(iter(neurons))
     print(f"torch {torch.__version__}, {options.device}, {options.threads} thread(s), {shape=}")
     for layer, backward in itertools.product((linear, nn.Identity()), (False, True)):
         times: dict[str, list[float]] = {
@@ -165,10 +155,30 @@ def main() -> None:
             + (", forward and backward" if backward else ", forward")
         )
         for name, seconds in times.items():
-            pairs = zip(seconds, times["snnlib"], strict=True)
+            pairs = zip(seconds, times[first], strict=True)
             ratio = statistics.median(a / b for a, b in pairs)
             median, least = 1e3 * statistics.median(seconds), 1e3 * min(seconds)
             print(f"  {name:24s} {median:8.2f} ms (least {least:.2f})   x{ratio:.2f}")
+
+
+def main() -> None:
+    """Time the variants of the LIF neuron."""
+    options = settings(__doc__.splitlines()[0])
+    surrogate = Surrogate("arctan")
+    neurons: dict[str, Callable[[Tensor], Tensor]] = {
+        "snnlib": LIF(leak=LEAK, threshold=THRESHOLD, surrogate=surrogate),
+        "product only": nn.Identity(),
+        "snnlib, attached reset": LIF(leak=LEAK, threshold=THRESHOLD, detach_reset=False),
+        "snnlib, reset to zero": LIF(leak=LEAK, threshold=THRESHOLD, reset="zero"),
+        "snnlib, learned": LIF(
+            leak=LEAK, threshold=THRESHOLD, learn_leak=True, learn_threshold=True
+        ).to(options.device),
+        "plain loop": plain_loop(surrogate),
+    }
+    for name, make in (("spikingjelly", spikingjelly_node), ("snntorch", snntorch_node)):
+        if importlib.util.find_spec(name) is not None:
+            neurons[name] = make()
+    compare(neurons, options)
 
 
 if __name__ == "__main__":
