@@ -19,10 +19,13 @@ with g[t] the incoming gradient of s[t], the total derivative λ[t] = dL/ds[t] i
 What others simulate is a choice of the four constants (dt is the step, τ in the same unit):
 
     snnTorch, Synaptic             β, α as given             λ = 1         d = 0
+    SpikingJelly, CUBALIFNode      β, α as given             λ = 1         d = 0
     Norse, LIFCell                 1 - dt/τ_m, 1 - dt/τ_s    λ = dt/τ_m    d = 0
     Rossbroich et al., in steps    exp(-dt/τ)                λ = 1 - β     d = 1
     exact for jumps                exp(-dt/τ)                `exact_step(β, α)`
     exact for a held input         exp(-dt/τ)                `exact_step(β, α, held=True)`
+
+(In the step after a spike, snnTorch's and Rossbroich's resets to zero drop the input as well.)
 """
 
 from __future__ import annotations
