@@ -12,9 +12,9 @@ steps, with input i, leak β of the membrane, leak α of the synapse, input gain
 
 with the carry of `snnlib.neurons.lif`. So the neuron is a linear filter over time, then a LIF
 neuron. Only the filter is new here. Its backward pass is the same filter run backward in time:
-with g[t] the incoming gradient of s[t], the total derivative λ[t] = dL/ds[t] is
+with g[t] the incoming gradient of s[t], the total derivative a[t] = dL/ds[t] is
 
-    λ[t] = g[t] + α λ[t+1],      dL/di[t] = λ[t],      dL/dα = Σ_t λ[t] s[t-1].
+    a[t] = g[t] + α a[t+1],      dL/di[t] = a[t],      dL/dα = Σ_t a[t] s[t-1].
 
 What others simulate is a choice of the four constants (dt is the step, τ in the same unit):
 
