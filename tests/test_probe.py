@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from snnlib import probe
 from snnlib.networks import FeedForward, constant, convnet, mlp
 from snnlib.neurons import LIF, lif
+from snnlib.probe import capture
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -322,3 +323,136 @@ def test_bad_input_is_refused():
         probe.record(Shortcut(), torch.randn(3, 6, 4))
     with pytest.raises(ValueError, match="T >= 1"):
         probe.record(LIF(), batch[:0])
+
+
+# --- other libraries ------------------------------------------------------------------------------
+
+
+def foreign(name: str):
+    """A layer, and its potentials after the reset as the library itself keeps them."""
+    if name.startswith("snntorch"):
+        snn = pytest.importorskip("snntorch")
+        layer = {
+            "snntorch": lambda: snn.Leaky(beta=0.7, threshold=0.8),
+            "snntorch zero": lambda: snn.Leaky(beta=0.7, reset_mechanism="zero"),
+            "snntorch synaptic": lambda: snn.Synaptic(alpha=0.6, beta=0.7),
+            "snntorch recurrent": lambda: snn.RLeaky(beta=0.7, linear_features=40),
+        }[name]()
+        module = nn.Sequential(layer)
+        layer.init_hidden = True
+
+        def own(current):
+            layer.reset_mem()
+            kept = []
+            for i in current:
+                layer(i)
+                kept.append(layer.mem)
+            return torch.stack(kept)
+
+        return module, own, lambda u, x: u
+    if name.startswith("spikingjelly"):
+        neuron = pytest.importorskip("spikingjelly.activation_based").neuron
+        kind, mode = name.split()[1:]
+        layer = {
+            "hard": lambda: neuron.LIFNode(tau=3.0, step_mode=mode, store_v_seq=True),
+            "soft": lambda: neuron.LIFNode(
+                tau=3.0, v_reset=None, decay_input=False, step_mode=mode, store_v_seq=True
+            ),
+        }[kind]()
+
+        def own(current):
+            layer.reset()
+            if mode == "m":
+                layer(current)
+            else:
+                for i in current:
+                    layer(i)
+            return layer.v_seq
+
+        return layer, own, lambda u, x: u * (1 - x) if kind == "hard" else u - x
+    norse = pytest.importorskip("norse.torch")
+    layer = {
+        "norse cell": norse.LIFCell,
+        "norse box": norse.LIFBoxCell,
+        "norse recurrent": lambda: norse.LIFRecurrentCell(40, 40),
+    }[name]()
+
+    def own(current):
+        state, kept = None, []
+        for i in current:
+            _, state = layer(i, state)
+            kept.append(state.v)
+        return torch.stack(kept)
+
+    return norse.SequentialState(layer), own, lambda u, x: u * (1 - x)
+
+
+FOREIGN = [
+    "snntorch",
+    "snntorch zero",
+    "snntorch synaptic",
+    "snntorch recurrent",
+    "spikingjelly hard s",
+    "spikingjelly hard m",
+    "spikingjelly soft m",
+    "norse cell",
+    "norse box",
+    "norse recurrent",
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_potentials_of_other_libraries_are_theirs(name):
+    """Against the potential that each library keeps; rates against the spikes it sends."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module, own, after = foreign(name)
+    batch = 6 * torch.randn(8, 5, 40, generator=seeded(3))
+    blocks, currents = [], []
+
+    def visit(entry, current, membrane, spikes):
+        assert membrane is not None, entry.why
+        blocks.append(after(membrane, spikes))
+        currents.append(spikes)
+
+    with torch.no_grad():
+        capture.observe(module, batch, visit=visit)
+        expected = own(batch)
+    spikes = torch.cat(currents)
+    assert 0.05 < spikes.mean() < 0.95
+    torch.testing.assert_close(torch.cat(blocks), expected, rtol=1e-4, atol=1e-5)
+    found = probe.record(module, batch, gradient=False)
+    assert not found.unknown
+    assert found.rate[0].tolist() == pytest.approx(spikes.double().mean((1, 2)).tolist())
+
+
+def test_the_gradient_in_a_foreign_neuron_is_by_its_potential():
+    """Norse's cell has a synapse and an input gain: dL/du is not dL/di."""
+    norse = pytest.importorskip("norse.torch")
+    cell = norse.LIFCell(norse.LIFParameters(alpha=torch.as_tensor(2.0)))
+    batch = 20 * torch.randn(5, 4, 30, generator=seeded(3))
+    cotangent = torch.randn(5, 4, 30, generator=seeded(7), dtype=torch.float64).float()
+    # An addition e to the potential before a step enters u as (1 - dt/τ)·e.
+    added, state, loss = [], None, 0.0
+    for i, c in zip(batch, cotangent, strict=True):
+        state = cell.initial_state(i) if state is None else state
+        added.append(torch.zeros(4, 30, requires_grad=True))
+        spikes, state = cell(i, state._replace(v=state.v + added[-1]))
+        loss = loss + (c * spikes).sum()
+    gradients = torch.stack(torch.autograd.grad(loss, added)) / (1 - 0.001 * 100)
+    found = probe.record(norse.SequentialState(cell), batch, seed=7).gradient_variance[0]
+    expected = gradients.double().flatten(1).var(1, correction=0)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
+def test_a_foreign_neuron_that_cannot_be_told_says_so():
+    """With inhibition one neuron of a layer spikes at most."""
+    snn = pytest.importorskip("snntorch")
+    with pytest.warns(UserWarning, match="unstable"):
+        layer = snn.Leaky(beta=0.5, init_hidden=True, inhibition=True)
+    batch = 3 * torch.randn(4, 3, 20, generator=seeded())
+    found = probe.record(nn.Sequential(layer), batch)
+    assert "inhibition" in found.unknown["0"] and "differ" in found.unknown["0"]
+    assert found.mean.isnan().all() and found.rate.isfinite().all()
+    assert found.rate.max() <= 1 / 20
+    assert found.gradient_variance.isfinite().all()

@@ -300,6 +300,7 @@ class _Taken:
         self.charge: dict[str, list[float]] = {}  # count, sum, sum of squares, largest
         self.bad: dict[str, tuple[int, str]] = {}  # first step that is not finite, and where
         self.largest: dict[str, float] = {}
+        self.weights: dict[str, list[Connection]] = {}
         self.samples = 1
 
     @property
@@ -315,36 +316,38 @@ class _Taken:
         fired = (spikes != 0).flatten(0, 1).any(0) if spikes.dim() > 2 else (spikes != 0).any(0)
         self.fired[name] = self.fired.get(name, torch.zeros_like(fired)) | fired
         if current is not None:
-            self._finite(entry, current, "current")
+            current = self._finite(entry, current, "current")
         if membrane is not None:
-            self._finite(entry, membrane, "potential")
-            size = membrane.abs()
-            size = size[torch.isfinite(size)]
+            size = self._finite(entry, membrane, "potential").abs()
             if size.numel():
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
-        weights = driving(entry, self.connections)
-        if not weights:
+        if name not in self.weights:
+            self.weights[name] = driving(entry, self.connections)
+        if not self.weights[name]:
             self._keep(self.spikes, name, (spikes != 0).float())
         if current is None:
             return
-        scaled = current * entry.spiking.input_gain.to(current)
-        values = scaled[torch.isfinite(scaled)].double()
+        if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
+            current = current * entry.spiking.input_gain.to(current)
         count, total, squares, top = self.charge.get(name, [0.0, 0.0, 0.0, -math.inf])
         self.charge[name] = [
-            count + values.numel(),
-            total + float(values.sum()),
-            squares + float(values.square().sum()),
-            max(top, float(values.max())) if values.numel() else top,
+            count + current.numel(),
+            total + float(current.sum(dtype=torch.float64)),
+            squares + float(current.square().sum(dtype=torch.float64)),
+            max(top, float(current.max())) if current.numel() else top,
         ]
-        if weights and any(not c.fed_by for c in weights):
-            self._keep(self.kept, name, scaled.float())
+        if any(not c.fed_by for c in self.weights[name]) and current.shape == spikes.shape:
+            self._keep(self.kept, name, current.float())
 
-    def _finite(self, entry: Entry, values: Tensor, what: str) -> None:
-        wrong = ~torch.isfinite(values.flatten(1)).all(1)
-        if bool(wrong.any()):
-            step = entry.steps + int(wrong.nonzero()[0])
-            if entry.name not in self.bad or step < self.bad[entry.name][0]:
-                self.bad[entry.name] = (step, what)
+    def _finite(self, entry: Entry, values: Tensor, what: str) -> Tensor:
+        """The finite values among these; all of them, in their shape, if nothing is wrong."""
+        finite = torch.isfinite(values)
+        if bool(finite.all()):
+            return values
+        step = entry.steps + int((~finite.flatten(1).all(1)).nonzero()[0])
+        if entry.name not in self.bad or step < self.bad[entry.name][0]:
+            self.bad[entry.name] = (step, what)
+        return values[finite]
 
     @staticmethod
     def _keep(where: dict[str, list[Tensor]], name: str, values: Tensor) -> None:
