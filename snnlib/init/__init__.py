@@ -113,10 +113,13 @@ def gain(method: str, **settings: Any) -> float:
                               or `input_second_moment` of other input; `input_gain` (1)
             "spikeinit2026"   `rate`, `leak`, `threshold` (1), `input_gain`, `height`, or
                               `input_second_moment` of a constant input
+            "mean_field"      `rate`, `steps`, `leak` (0.5), `threshold` (1), `reset`, `input_gain`,
+                              `height`, or `input_second_moment` of other input
             "lsuv"            has no formula
             ================  ==================================================================
 
-            The first four and "micheli2024" take `distribution` too, on which G does not depend.
+            The first four, "micheli2024" and "mean_field" take `distribution` too, on which G does
+            not depend.
 
     Returns:
         The gain.
@@ -183,13 +186,13 @@ def initialize_(
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
             feed-forward share of the variance (0.9); "lsuv" with `tolerance` (0.05) and
             `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
-            "kaiming", "lecun", "orthogonal" and "micheli2024".
+            "kaiming", "lecun", "orthogonal", "micheli2024" and "mean_field".
 
     Returns:
         One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
         and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
-        potential without reset, "spikeinit2026": its rate, "lsuv": Q(θ)), else P(u > θ) at the
-        first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to layer. Prints
+        potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
+        P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to layer. Prints
         as a table.
 
     Raises:
