@@ -192,8 +192,8 @@ def initialize_(
         One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
         and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
         potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
-        P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to layer. Prints
-        as a table.
+        P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to
+        layer. Prints as a table.
 
     Raises:
         ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name
