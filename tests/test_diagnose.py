@@ -62,6 +62,14 @@ def test_a_healthy_network_has_no_illness(seed):
     assert "Nothing wrong was found." in str(found)
 
 
+def test_a_healthy_classifier_has_no_illness():
+    """Ten outputs, of which none may fire at the first step, are no extinction."""
+    model = mlp([100, 300, 300, 10], threshold=THRESHOLD, surrogate=MATCHED, generator=seeded())
+    found = diagnose(model, data(100), gradient=True)
+    assert found.healthy, found
+    assert found.layers[-1].extinction > 0.01
+
+
 def test_a_healthy_convolutional_network_has_no_illness():
     model = convnet((1, 8, 8), 60, channels=(24, 24), threshold=0.3, generator=seeded())
     batch = constant(torch.randn(12, 1, 8, 8, generator=seeded(1)), 5)

@@ -283,7 +283,11 @@ def diagnose(
         _facts(k, entry, row, connections, taken, back)
         for k, (entry, row) in enumerate(zip(entries, layers, strict=True))
     ]
-    notes += [f"{name}: {why}" for name, why in missing.items() if "data drive" not in why]
+    notes += [
+        f"No prediction for {name}: {why}"
+        for name, why in missing.items()
+        if "data drive" not in why
+    ]
     assert steps > 0
     return Diagnosis(layers, tuple(findings(facts)), found, samples, tuple(notes))
 
@@ -323,7 +327,8 @@ class _Taken:
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
-        if not self.weights[name]:
+        own = entry.spiking.recurrent or any(c.recurrent for c in self.weights[name])
+        if own or not self.weights[name]:  # where no prediction comes from
             self._keep(self.spikes, name, (spikes != 0).float())
         if current is None:
             return
@@ -496,6 +501,7 @@ def _facts(
         square=float(back.square[index].sum()) if back else nan,
         slope=math.sqrt(float(back.slope[index])) if back else nan,
         fed_by=tuple(layer.name for c in weights for layer in c.fed_by),
+        feeds=any(entry.name == layer.name for c in connections for layer in c.fed_by),
     )
 
 

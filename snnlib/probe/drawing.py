@@ -52,6 +52,7 @@ def draw(diagnosis: Diagnosis) -> Figure:
                         color=colour,
                         alpha=0.2,
                         lw=0,
+                        label=f"step {step}, ± 2 spreads" if spread.any() else None,
                     )
             if steps == 1:
                 break

@@ -59,6 +59,7 @@ class Facts(NamedTuple):
         square: E[(dL/du)²], summed over steps.
         slope: Root mean square of the surrogate's slope at the last step.
         fed_by: Names of the layers that feed those weights.
+        feeds: Whether its spikes meet weights.
     """
 
     row: LayerDiagnosis
@@ -76,6 +77,7 @@ class Facts(NamedTuple):
     square: float
     slope: float
     fed_by: tuple[str, ...]
+    feeds: bool
 
     @property
     def rate(self) -> float:
@@ -278,7 +280,7 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
         return []
     for k, f in enumerate(layers):
         risk = f.row.extinction
-        if risk is not None and risk > 0.01:
+        if risk is not None and risk > 0.01 and f.feeds:  # few outputs are silent at times
             width = min(g.row.width for g in layers[: k + 1])
             sentence = (
                 f"at this width (down to {width} neurons) a sample leaves {_which(layers, k)} "

@@ -6,7 +6,8 @@ neurons are taken as Gaussian with the covariance over time
     C_l(s, t) = λ² Σ_c h² G_c E[x_s x_t] + λ² Var[b],      G_c = n·E[w²] measured,
 
 summed over the weights c that drive it; E[x_s x_t] is that of the feeding layer, predicted in
-turn. The covariance of layers that data drive is measured. The spread at finite width is that of
+turn. The covariance of layers that data drive is measured, and so are the spikes of layers that
+are recurrent or that no weight drives. The spread at finite width is that of
 `snnlib.meanfield.network_law`.
 """
 
@@ -117,7 +118,7 @@ def predict(
         entries: The layers in the order of execution.
         connections: What `pair` found.
         covariances: λ²E[i_s i_t] measured at layers that data drive, by name.
-        pairs: E[x_s x_t] measured at layers that no weight drives.
+        pairs: E[x_s x_t] measured at recurrent layers and those that no weight drives.
         currents: λi of layers that weights drive from data, [T, batch, neurons].
         widths: Neurons of each layer.
         networks: How many networks of this width are drawn for the spread.
