@@ -88,7 +88,7 @@ def test_synapse_and_delay_filter_the_current():
     """One wide layer against the filtered covariance by hand; 40,000 neurons, s.e. 0.7 %."""
     draw = torch.Generator().manual_seed(6)
     covariance = np.eye(3)
-    layer = LayerLaw(40_000, threshold=50.0, leak=0.0, synapse=0.5, delay=1)
+    layer = LayerLaw(40_000, threshold=50.0, leak=0.0, synapse=0.5, delay=1.0)
     law = network_law(covariance, [layer], repeats=1, generator=draw)
     kernel = np.array([[0, 0, 0], [1, 0, 0], [0.5, 1, 0]])
     expected = np.diag(kernel @ covariance @ kernel.T)

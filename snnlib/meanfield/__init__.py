@@ -9,6 +9,7 @@ from snnlib.meanfield.finite_width import (
 )
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
 from snnlib.meanfield.rate import gain_for_rate
+from snnlib.meanfield.synapse import synaptic_kernel
 from snnlib.meanfield.variance import (
     FixedPoint,
     critical_gain,
@@ -34,5 +35,6 @@ __all__ = [
     "matched_sharpness",
     "network_law",
     "spike_count_law",
+    "synaptic_kernel",
     "variance_map",
 ]

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from snnlib.meanfield.synapse import synaptic_kernel
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
 
@@ -41,7 +42,7 @@ class LayerLaw(NamedTuple):
             neurons' input gain included; of no account in the last layer.
         bias: variance over the next layer's neurons of a constant current beside the weights.
         synapse: share of a synaptic current that is kept each step; 0 is none.
-        delay: steps by which the current comes late.
+        delay: in [0, 1], how much of the current comes one step late.
     """
 
     width: int
@@ -51,7 +52,7 @@ class LayerLaw(NamedTuple):
     gain: float = 1.0
     bias: float = 0.0
     synapse: float = 0.0
-    delay: int = 0
+    delay: float = 0.0
 
 
 class NetworkLaw(NamedTuple):
@@ -154,7 +155,7 @@ def _check(index: int, layer: LayerLaw) -> None:
         "gain": (0, math.inf),
         "bias": (0, math.inf),
         "synapse": (0, 1),
-        "delay": (0, math.inf),
+        "delay": (0, 1),
     }
     for name, (low, high) in bounds.items():
         value = getattr(layer, name)
@@ -180,8 +181,7 @@ def _neurons(current: Tensor, layer: LayerLaw, steps: int) -> tuple[Tensor, Tens
     """Potentials and spikes [T, B, n] of one layer."""
     current = current.unflatten(0, (steps, -1))
     if layer.synapse or layer.delay:
-        lag = torch.arange(steps)[:, None] - torch.arange(steps) - int(layer.delay)
-        kernel = torch.where(lag >= 0, float(layer.synapse) ** lag.clamp(min=0), 0.0)
+        kernel = torch.from_numpy(synaptic_kernel(steps, layer.synapse, layer.delay))
         current = torch.tensordot(kernel.float(), current, dims=1)
     trace = lif(current, leak=layer.leak, threshold=layer.threshold, reset=layer.reset)
     return trace.membrane, trace.spikes
