@@ -473,3 +473,11 @@ def test_lsuv_that_fails_leaves_everything_as_it_was(build, scale, message):
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
     assert torch.equal(random[0], torch.get_rng_state())
     assert torch.equal(random[1], generator.get_state())
+
+
+def test_recurrent_weights_are_silent_at_the_first_step():
+    x = torch.randn(3, 5, 60, generator=seeded(17))
+    rows = initialize_(Loop(), "kaiming", example=x)
+    moment = x.double().square().mean().item()
+    assert rows[0].rate == rows[1].rate
+    assert rows[0].rate == pytest.approx(stats.norm.sf(1 / math.sqrt(2 * moment)), rel=1e-6)

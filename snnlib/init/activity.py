@@ -66,7 +66,6 @@ class Activity:
             self._variance[layer.name] = scale * sum(
                 drive.gain * self.second_moment(drive.connection, drive.data_second_moment)
                 for drive in afferents
-                if not drive.connection.recurrent
             )
         return self._variance[layer.name]
 
