@@ -499,6 +499,20 @@ def test_surrogates_that_we_lack():
         from_norse.surrogate_to_snnlib("circ")
 
 
+def test_another_surrogate_in_place_of_one_that_we_lack():
+    snn = pytest.importorskip("snntorch")
+    norse = pytest.importorskip("norse.torch")
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    circ = norse.LIFBoxCell(norse.LIFBoxParameters(method="circ", tau_mem_inv=torch.tensor(500.0)))
+    own = snn.Leaky(0.5, spike_grad=lambda v: (v > 0).float())
+    sent = neuron.LIFNode(surrogate_function=lambda v: (v >= 0).to(v))
+    for module, foreign in ((from_norse, circ), (from_snntorch, own), (from_spikingjelly, sent)):
+        with pytest.raises(ValueError, match=r"surrogate|spike_grad|none of the eight"):
+            module.to_snnlib(foreign)
+        unit = float(dialects.read(foreign).input_gain)
+        assert module.to_snnlib(foreign, surrogate=FAST).surrogate == _neuron.rescaled(FAST, unit)
+
+
 def test_a_surrogate_in_another_unit_keeps_its_area():
     one = Surrogate("arctan", 0.5, 2.0)
     two = _neuron.rescaled(one, 0.25)

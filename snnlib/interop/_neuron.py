@@ -43,6 +43,7 @@ def form_of(module: nn.Module, library: str) -> dialects.Spiking:
 
 
 def build(
+    module: nn.Module,
     form: dialects.Spiking,
     *,
     surrogate: Surrogate,
@@ -57,7 +58,8 @@ def build(
     of the gain, and the surrogate with them.
 
     Args:
-        form: The normal form.
+        module: The foreign neuron, for its device.
+        form: Its normal form.
         surrogate: Surrogate derivative in the unit of the foreign potential.
         detach_reset: Whether the way back ignores that the reset depends on the spike.
         learned: Which of `"threshold"`, `"leak"`, `"synapse_leak"` are learnable.
@@ -87,15 +89,17 @@ def build(
         "learn_leak": "leak" in learned,
         "initial": initial,
     }
+    held = (*module.parameters(), *module.buffers(), getattr(getattr(module, "p", None), "v_th", 0))
+    device = getattr(held[0], "device", "cpu")
     if plain:
-        return LIF(**settings)
+        return LIF(**settings).to(device)
     synapse = torch.zeros(()) if form.synapse is None else form.synapse
     return CurrentLIF(
         **settings,
         synapse_leak=number(synapse, "synapse_leak" in learned),
         learn_synapse_leak="synapse_leak" in learned,
         input_gain=number(gain),
-    )
+    ).to(device)
 
 
 class Own(NamedTuple):

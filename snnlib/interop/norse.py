@@ -25,13 +25,15 @@ from snnlib.surrogate import Surrogate
 __all__ = ["from_snnlib", "surrogate_from_snnlib", "surrogate_to_snnlib", "to_snnlib"]
 
 
-def to_snnlib(module: nn.Module, *, learn: bool = True) -> LIF:
+def to_snnlib(module: nn.Module, *, learn: bool = True, surrogate: Surrogate | None = None) -> LIF:
     """The neuron of ours that is equal to one of Norse's.
 
     Args:
         module: `LIFBoxCell`, `IAFCell`, `IAF`, `LIFCell` or `LIF`.
         learn: Whether a threshold or a synaptic time constant that requires a gradient there is
             learned here; False keeps its value as a constant.
+        surrogate: Surrogate in the unit of the foreign potential, in place of the module's own, for
+            instance where that is none of the eight shapes.
 
     Returns:
         A `LIF` that takes all steps [T, batch, features...] at a call, with the potential counted
@@ -72,8 +74,9 @@ def to_snnlib(module: nn.Module, *, learn: bool = True) -> LIF:
                 "use learn=False for constants"
             )
     return _neuron.build(
+        module,
         form,
-        surrogate=surrogate_to_snnlib(p.method, p.alpha),
+        surrogate=surrogate or surrogate_to_snnlib(p.method, p.alpha),
         detach_reset=False,
         learned=learned,
     )

@@ -26,7 +26,7 @@ __all__ = ["from_snnlib", "surrogate_from_snnlib", "surrogate_to_snnlib", "to_sn
 SpikeFunction = Callable[[Tensor], Tensor]
 
 
-def to_snnlib(module: nn.Module, *, learn: bool = True) -> LIF:
+def to_snnlib(module: nn.Module, *, learn: bool = True, surrogate: Surrogate | None = None) -> LIF:
     """The neuron of ours that is equal to one of snnTorch's.
 
     A snnTorch neuron takes one step at a call, ours takes all steps [T, batch, features...].
@@ -35,6 +35,8 @@ def to_snnlib(module: nn.Module, *, learn: bool = True) -> LIF:
         module: `Leaky`, `Lapicque`, `Synaptic` or `StateLeaky`.
         learn: Whether constants that are learned there are learned here; False keeps their values
             as constants.
+        surrogate: Surrogate in the unit of the foreign potential, in place of the module's own, for
+            instance where that is none of the eight shapes.
 
     Returns:
         A `LIF`; for `Synaptic` a `CurrentLIF`. The potential of `Lapicque` is counted in units of
@@ -63,8 +65,9 @@ def to_snnlib(module: nn.Module, *, learn: bool = True) -> LIF:
         if learn and _neuron.learnable(getattr(neuron, theirs, None))
     }
     return _neuron.build(
+        module,
         form,
-        surrogate=surrogate_to_snnlib(neuron.spike_grad),
+        surrogate=surrogate or surrogate_to_snnlib(neuron.spike_grad),
         detach_reset=form.reset != "zero" or getattr(neuron, "reset_delay", True),
         learned=learned,
     )

@@ -29,7 +29,13 @@ from snnlib.surrogate import Surrogate
 __all__ = ["convert", "from_snnlib", "surrogate_from_snnlib", "surrogate_to_snnlib", "to_snnlib"]
 
 
-def to_snnlib(module: nn.Module, *, learn: bool = True, exact_at_threshold: bool = False) -> LIF:
+def to_snnlib(
+    module: nn.Module,
+    *,
+    learn: bool = True,
+    surrogate: Surrogate | None = None,
+    exact_at_threshold: bool = False,
+) -> LIF:
     """The neuron of ours that is equal to one of SpikingJelly's.
 
     Args:
@@ -37,6 +43,8 @@ def to_snnlib(module: nn.Module, *, learn: bool = True, exact_at_threshold: bool
             `SimpleIFNode` or `SimpleLIFNode`, of either step mode.
         learn: Whether a leak that is learned there is learned here; False keeps its value as a
             constant.
+        surrogate: Surrogate in the unit of the foreign potential, in place of the module's own, for
+            instance where that is none of the eight shapes.
         exact_at_threshold: Lower the threshold to the next smaller float32, so that u = θ spikes
             as it does there.
 
@@ -70,8 +78,9 @@ def to_snnlib(module: nn.Module, *, learn: bool = True, exact_at_threshold: bool
         )
     half = type(module).__name__ == "HalfThresholdIFNode"
     return _neuron.build(
+        module,
         form,
-        surrogate=surrogate_to_snnlib(node.surrogate_function),
+        surrogate=surrogate or surrogate_to_snnlib(node.surrogate_function),
         detach_reset=bool(node.detach_reset),
         learned=learned,
         initial=(form.threshold / 2).to(torch.get_default_dtype()) if half else None,
