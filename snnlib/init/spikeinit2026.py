@@ -28,7 +28,8 @@ or, over T steps, with 1/(1 − r) replaced by (1/T) Σ_{t<T} (1 − r^(t+1))/(1
 sharpness α of the surrogate α e^(−2α|u − θ|).
 
 Source: Shi, Yu, Training deep spiking neural networks without normalization, 2026, read in the
-authors' published code (theorem 4.1, algorithms 1 and 2, theorem 5.1); solving the closure in
+authors' published code (theorem 4.1, algorithms 1 and 2, theorem 5.1; the finite T from the
+variant of it that simulates the neurons). The code finds the closure's root by bisection; its
 closed form and its feasible region are derived here.
 """
 
@@ -273,7 +274,7 @@ def surrogate_second_moment(
     Raises:
         ValueError: If an argument is outside its range.
 
-    Source: Shi & Yu 2026, theorem 5.1; the finite T is derived here.
+    Source: Shi & Yu 2026, theorem 5.1; the finite T from the authors' simulated variant.
 
     Example:
         >>> surrogate_second_moment(leak=0.5, rate=0.1, weight_scale=2.0, steps=1)
