@@ -332,3 +332,46 @@ def test_a_layer_without_weights_and_bad_input():
         probe.diagnose(nn.Linear(3, 3), torch.ones(2, 3, 3))
     with pytest.raises(ValueError, match="time must be"):
         probe.diagnose(LIF(), torch.ones(2, 3, 3), time="later")
+
+
+# --- other libraries ------------------------------------------------------------------------------
+
+
+def test_a_synapse_sums_weak_inputs_up():
+    """Norse's default cell takes a tenth of its input a step; once awake it has no illness."""
+    norse = pytest.importorskip("norse.torch")
+    layers = []
+    for _ in range(3):
+        layers += [nn.Linear(200, 200, bias=False), norse.LIFCell()]
+    model = norse.SequentialState(*layers)
+    with torch.no_grad():
+        for k in (0, 2, 4):
+            model[k].weight.normal_(0.0, (30.0 / 200) ** 0.5, generator=seeded(k))
+    batch = constant(torch.randn(16, 200, generator=seeded(5)), 30)
+    found = diagnose(model, batch, networks=2)
+    assert found.healthy, found
+    for layer in found.layers:
+        measured, predicted = layer.variance[5:], layer.predicted_variance[5:]
+        assert (measured / predicted - 1).abs().max() < 0.3, (measured, predicted)
+    with torch.no_grad():
+        model[2].weight.mul_(0.01)
+    (finding,) = diagnose(model, batch).findings
+    assert (finding.kind, finding.layer) == ("dead", "3")
+    assert "standard deviation" in finding.sentence
+
+
+def test_a_recurrent_layer_is_measured_and_the_next_one_predicted():
+    snn = pytest.importorskip("snntorch")
+    model = nn.Sequential(
+        nn.Linear(100, 200),
+        snn.RLeaky(beta=0.5, linear_features=200, init_hidden=True),
+        nn.Linear(200, 200),
+        snn.Leaky(beta=0.5, init_hidden=True),
+    )
+    batch = data(100)
+    initialize_(model, "micheli2024", example=batch, generator=seeded())
+    found = diagnose(model, batch)
+    first, second = found.layers
+    assert first.predicted_rate is None and "recurrent" in found.notes[0]
+    assert ((second.rate - second.predicted_rate).abs() < 0.05).all()
+    assert first.operations > 0  # its own spikes come back to it

@@ -351,7 +351,7 @@ def foreign(name: str):
 
         return module, own, lambda u, x: u
     if name.startswith("spikingjelly"):
-        neuron = pytest.importorskip("spikingjelly.activation_based").neuron
+        neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
         kind, mode = name.split()[1:]
         layer = {
             "hard": lambda: neuron.LIFNode(tau=3.0, step_mode=mode, store_v_seq=True),

@@ -53,7 +53,8 @@ class LayerDiagnosis:
         reset: Name of the reset.
         gain: Gain λ²h²G of the weights in front of the layer, G = n·E[w²]; the largest if several
             drive it, None if none does.
-        critical_gain: Gain below which the layer before cannot keep it active; None after data.
+        critical_gain: Gain below which the layer before cannot keep it active from step to step;
+            None after data and behind a synapse, which sums spikes up.
         rate: Share of neurons that fire, over batch and layer.
         variance: Var[u].
         gradient_variance: Var[dL/du]; None if it was not asked for.
@@ -393,7 +394,8 @@ def _extinctions(
             break
         gain = effective_gain(weights[0], entry)
         threshold = float(entry.spiking.threshold.mean())
-        if gain is None or not threshold >= 0 or not math.isfinite(gain):
+        summing = entry.spiking.synapse is not None
+        if gain is None or summing or not threshold >= 0 or not math.isfinite(gain):
             break
         chain.append(entry)
         gains.append(gain)
@@ -423,8 +425,7 @@ def _row(
     fed = [layer for c in weights for layer in c.fed_by]
     threshold = float(entry.spiking.threshold.mean())
     critical = None
-    if fed and all(float(layer.threshold.mean()) > 0 for layer in fed) and threshold >= 0:
-        # At θ of the feeding layer, in units of this layer's threshold.
+    if fed and threshold >= 0 and entry.spiking.synapse is None:
         critical = float(critical_gain(threshold))
     spikes, reals = 0.0, 0.0
     for c in weights:
@@ -501,6 +502,7 @@ def _facts(
         square=float(back.square[index].sum()) if back else nan,
         slope=math.sqrt(float(back.slope[index])) if back else nan,
         fed_by=tuple(layer.name for c in weights for layer in c.fed_by),
+        synapse=entry.spiking.synapse is not None,
         feeds=any(entry.name == layer.name for c in connections for layer in c.fed_by),
     )
 

@@ -60,6 +60,7 @@ class Facts(NamedTuple):
         slope: Root mean square of the surrogate's slope at the last step.
         fed_by: Names of the layers that feed those weights.
         feeds: Whether its spikes meet weights.
+        synapse: Whether a synaptic current sums its input up.
     """
 
     row: LayerDiagnosis
@@ -78,6 +79,7 @@ class Facts(NamedTuple):
     slope: float
     fed_by: tuple[str, ...]
     feeds: bool
+    synapse: bool
 
     @property
     def rate(self) -> float:
@@ -159,6 +161,9 @@ def _weak_input(layers: Sequence[Facts]) -> list[Finding]:
         if f.driven and not f.by_data:
             continue
         if not f.largest_drive <= f.row.threshold:
+            continue
+        sums = f.driven or f.synapse or f.row.leak >= 0.9  # many weak inputs are meant to add up
+        if sums and not f.silent and f.rate >= 0.01:
             continue
         reach = "never fires" if f.silent else "fires only where several steps add up"
         sentence = (
@@ -280,7 +285,8 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
         return []
     for k, f in enumerate(layers):
         risk = f.row.extinction
-        if risk is not None and risk > 0.01 and f.feeds:  # few outputs are silent at times
+        # Few outputs may be silent at times, and layers that sum up first fire later.
+        if risk is not None and risk > 0.01 and f.feeds and float(f.row.rate[0]) > 0:
             width = min(g.row.width for g in layers[: k + 1])
             sentence = (
                 f"at this width (down to {width} neurons) a sample leaves {_which(layers, k)} "
