@@ -158,10 +158,7 @@ def from_snnlib(
         )
     if "leak" not in learned:
         return library.LIFNode(tau=1 / (1 - leak), decay_input=False, **settings)
-    node = library.ParametricLIFNode(init_tau=1 / (1 - leak), decay_input=False, **settings)
-    with torch.no_grad():  # the leak is 1 - sigmoid(w)
-        node.w.copy_(-neuron.raw_leak)
-    return node
+    return library.ParametricLIFNode(init_tau=1 / (1 - leak), decay_input=False, **settings)
 
 
 def convert(
