@@ -69,20 +69,21 @@ def read(module: nn.Module) -> Spiking | None:
     `trace(current) -> (membrane, spikes)`, as every neuron of `snnlib.neurons` has. Foreign
     constants are computed from the module as its own code does, in its own precision:
 
-    ===================================  ====================  =================  ==============
-    module                               leak β                gain λ             threshold θ
-    ===================================  ====================  =================  ==============
-    snnTorch Leaky, RLeaky               beta in [0, 1]        1                  threshold
-    snnTorch Lapicque                    1 - dt / (R C)        dt / C             threshold
-    snnTorch Synaptic, RSynaptic         beta, κ = alpha       1                  threshold
-    SpikingJelly IFNode                  1                     1                  v_th - v_reset
-    SpikingJelly LIFNode                 1 - 1/tau             1/tau or 1         v_th - v_reset
-    SpikingJelly ParametricLIFNode       1 - sigmoid(w)        sigmoid(w) or 1    v_th - v_reset
-    SpikingJelly CUBALIFNode             v_decay, κ = c_decay  1                  v_th
-    Norse LIFBox                         1 - dt tau_mem_inv    dt tau_mem_inv     v_th - v_leak
-    Norse LIF, LIFRecurrent              also κ = 1 - dt tau_syn_inv              v_th - v_leak
-    Norse IAF                            1                     1                  v_th - v_reset
-    ===================================  ====================  =================  ==============
+    ==============================  ================  ===============  ================  =========
+    module                          leak β            gain λ           threshold θ       synapse κ
+    ==============================  ================  ===============  ================  =========
+    snnTorch Leaky, RLeaky          beta in [0, 1]    1                threshold
+    snnTorch Lapicque               1 - dt / (R C)    dt / C           threshold
+    snnTorch Synaptic, RSynaptic    beta in [0, 1]    1                threshold         alpha
+    snnTorch StateLeaky             exp(-1 / tau)     1                threshold
+    SpikingJelly IFNode             1                 1                v_th - v_reset
+    SpikingJelly LIFNode            1 - 1/tau         1/tau or 1       v_th - v_reset
+    SpikingJelly ParametricLIFNode  1 - sigmoid(w)    sigmoid(w) or 1  v_th - v_reset
+    SpikingJelly CUBALIFNode        v_decay           1                v_th              c_decay
+    Norse LIFBoxCell                1 - dt / τ_mem    dt / τ_mem       v_th - v_leak
+    Norse LIF, LIFRecurrent         1 - dt / τ_mem    dt / τ_mem       v_th - v_leak     1-dt/τ_s
+    Norse IAF                       1                 1                v_th - v_reset
+    ==============================  ================  ===============  ================  =========
 
     Args:
         module: Any module.
