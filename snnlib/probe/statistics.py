@@ -152,13 +152,11 @@ class Gradients(NamedTuple):
         variance: Var[dL/du].
         square: E[(dL/du)²].
         slope: E[(∂x/∂u)²] at the last step of each layer, [layer]; NaN where nothing flows back.
-        missed: Share of neurons of the last step with a slope below 1e-3, [layer]; likewise.
     """
 
     variance: Tensor
     square: Tensor
     slope: Tensor
-    missed: Tensor
 
 
 def gradients(
@@ -218,7 +216,7 @@ def gradients(
             strict=True,
         )
     )
-    rows, slopes, missed = [], [], []
+    rows, slopes = [], []
     for entry in entries:
         blocks = []
         for current in currents[entry.name]:
@@ -228,12 +226,9 @@ def gradients(
         total = _by_potential(entry, torch.cat(blocks))
         rows.append(_by_step(lambda g: (_central(g)[1], g.double().square().mean(1)), total))
         slope = _slope(entry, total, by_output.get(entry.name))
-        slopes.append(slope.square().mean() if slope.numel() else torch.tensor(torch.nan))
-        missed.append((slope < 1e-3).double().mean() if slope.numel() else torch.tensor(torch.nan))
+        slopes.append(float(slope.double().square().mean()))  # NaN where nothing flows back
     variance, square = _joined(rows)
-    return Gradients(
-        variance, square, torch.stack(slopes).double().cpu(), torch.stack(missed).cpu()
-    )
+    return Gradients(variance, square, torch.tensor(slopes, dtype=torch.float64))
 
 
 def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
