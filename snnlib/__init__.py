@@ -1,7 +1,7 @@
 """Initialization and surrogate gradients of spiking neural networks.
 
 The core (``surrogate``, ``neurons``, ``meanfield``, ``init``, ``networks``, ``probe``) needs
-torch, numpy and scipy only.
+torch, numpy and scipy only; ``interop`` needs the library that it converts to.
 The other modules belong to the book and to training; what they need beyond that are extras of
 the package, and a missing one is named by the error.
 
@@ -24,12 +24,14 @@ __all__ = [
     "dialects",
     "figures",
     "init",
+    "interop",
     "ledger",
     "meanfield",
     "moments",
     "networks",
     "neurons",
     "probe",
+    "running",
     "surrogate",
     "tables",
     "training",
@@ -43,12 +45,14 @@ if TYPE_CHECKING:
         dialects,
         figures,
         init,
+        interop,
         ledger,
         meanfield,
         moments,
         networks,
         neurons,
         probe,
+        running,
         surrogate,
         tables,
         training,
