@@ -2,6 +2,7 @@
 
 import copy
 import math
+import subprocess
 import sys
 
 import pytest
@@ -588,3 +589,14 @@ def test_a_missing_library_is_named(library, monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(ImportError, match=f"{library} is not installed; pip install {library}"):
         BACK[library].from_snnlib(LIF(reset="zero"))
+
+
+def test_reading_and_converting_to_snnlib_import_no_foreign_library():
+    code = (
+        "import sys, torch; from snnlib import dialects, interop, neurons; "
+        "interop.snntorch, interop.spikingjelly, interop.norse; "
+        "dialects.read(neurons.LIF()); dialects.read(torch.nn.ReLU()); "
+        "print(sorted({'snntorch', 'spikingjelly', 'norse', 'nir'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
