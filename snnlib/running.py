@@ -109,7 +109,7 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
         return time
     arguments = _arguments(batch)
     spiking = [found for module in network.modules() if (found := dialects.read(module))]
-    sequences = {bool(getattr(found, "sequence", True)) for found in spiking}
+    sequences = {found.sequence for found in spiking}
     if not spiking or sequences == {True}:
         return "inside"
     if any(isinstance(a, Tensor) and (a.dim() == 0 or a.shape[0] == 0) for a in arguments):

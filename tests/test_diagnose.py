@@ -375,3 +375,26 @@ def test_a_recurrent_layer_is_measured_and_the_next_one_predicted():
     assert first.predicted_rate is None and "recurrent" in found.notes[0]
     assert ((second.rate - second.predicted_rate).abs() < 0.05).all()
     assert first.operations > 0  # its own spikes come back to it
+
+
+def test_a_normalization_restarts_the_prediction():
+    """Behind a batch normalization the weights' gain says nothing about the currents."""
+    model = FeedForward(
+        OrderedDict(
+            linear1=nn.Linear(WIDTH, WIDTH),
+            lif1=LIF(threshold=0.5),
+            linear2=nn.Linear(WIDTH, WIDTH),
+            flat=nn.Flatten(0, 1),
+            norm=nn.BatchNorm1d(WIDTH),
+            back=nn.Unflatten(0, (STEPS, 16)),
+            lif2=LIF(threshold=0.5),
+        )
+    )
+    found = diagnose(model)
+    assert "lif2 is predicted from its measured currents" in found.notes[0]
+    first, second = found.layers
+    assert ((second.variance / second.predicted_variance - 1).abs() < 0.2).all()
+    assert ((first.rate - first.predicted_rate).abs() < 0.05).all()
+    del model.norm
+    model.norm = nn.Identity()
+    assert not diagnose(model).notes

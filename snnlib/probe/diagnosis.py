@@ -23,6 +23,7 @@ from snnlib.probe.capture import Entry, observe
 from snnlib.probe.illnesses import Facts, Finding, findings
 from snnlib.probe.prediction import (
     Prediction,
+    bias_gain,
     driving,
     effective_gain,
     extinction,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnosis", "LayerDiagnosis", "diagnose"]
 
-KEPT = 2**22  # values of one layer that are kept to measure a covariance over time
+KEPT = 2**16  # neurons times samples of a layer that are kept to measure a covariance over time
 WIDEST = 2048  # neurons up to which the extinction risk is computed; wider layers have less
 
 
@@ -264,13 +265,21 @@ def diagnose(
     predictions: dict[str, Prediction] = {}
     missing: dict[str, str] = {}
     if connections and not taken.broken:
+        rates = {e.name: float(r.nanmean()) for e, r in zip(entries, found.rate, strict=True)}
+        changed = taken.changed(entries, rates)
+        notes += [
+            f"{name} is predicted from its measured currents, which are not what zero-mean weights "
+            "make of the spikes they get (a mean of the weights, or a normalization or scaling)"
+            for name in changed
+        ]
         predictions, missing = predict(
             entries,
             connections,
-            taken.covariances(),
+            taken.covariances(changed),
             taken.pairs(),
             taken.currents(),
             widths,
+            changed=changed,
             networks=networks,
             generator=generator,
         )
@@ -342,7 +351,7 @@ class _Taken:
             squares + float(current.square().sum(dtype=torch.float64)),
             max(top, float(current.max())) if current.numel() else top,
         ]
-        if any(not c.fed_by for c in self.weights[name]) and current.shape == spikes.shape:
+        if self.weights[name] and current.shape == spikes.shape:
             self._keep(self.kept, name, current.float())
 
     def _finite(self, entry: Entry, values: Tensor, what: str) -> Tensor:
@@ -359,17 +368,45 @@ class _Taken:
     def _keep(where: dict[str, list[Tensor]], name: str, values: Tensor) -> None:
         """Of a large layer the first samples, the same ones at every step."""
         values = values.flatten(2) if values.dim() > 2 else values[..., None]
-        samples = max(1, KEPT // max(1, values[0, 0].numel() * 64))
+        samples = max(1, KEPT // max(1, values.shape[2]))
         where.setdefault(name, []).append(values[:, :samples].cpu())
 
     def width(self, entry: Entry) -> int:
         return int(self.fired[entry.name].numel())
 
+    def changed(self, entries: Sequence[Entry], rates: dict[str, float]) -> list[str]:
+        """Layers whose currents are not what their weights make of the spikes they get.
+
+        A normalization, pooling or scaling lies between, or weights have a mean; else E[(λi)²] is
+        λ²h²G·rate + λ²E[b²], up to the chance of a finite layer.
+        """
+        found = []
+        for entry in entries:
+            weights = self.weights.get(entry.name, [])
+            known = all(len(c.fed_by) == 1 and c.fed_by[0].name in rates for c in weights)
+            count, _, squares, _ = self.charge.get(entry.name, [0.0] * 4)
+            if not weights or not known or not count:
+                continue
+            expected = sum(
+                (effective_gain(c, entry) or math.nan) * rates[c.fed_by[0].name]
+                + bias_gain(c, entry)
+                for c in weights
+            )
+            allowed = 0.25 + 4 * math.sqrt(2 / self.width(entry))
+            if expected > 0 and abs(squares / count / expected - 1) > allowed:
+                found.append(entry.name)
+        return found
+
     def currents(self) -> dict[str, Tensor]:
         return {name: torch.cat(blocks) for name, blocks in self.kept.items()}
 
-    def covariances(self) -> dict[str, np.ndarray]:
-        return {name: _second(torch.cat(blocks)) for name, blocks in self.kept.items()}
+    def covariances(self, changed: Sequence[str]) -> dict[str, np.ndarray]:
+        """Of layers after data and of changed ones."""
+        return {
+            name: _second(torch.cat(blocks))
+            for name, blocks in self.kept.items()
+            if name in changed or any(not c.fed_by for c in self.weights[name])
+        }
 
     def pairs(self) -> dict[str, np.ndarray]:
         return {name: _second(torch.cat(blocks)) for name, blocks in self.spikes.items()}

@@ -13,7 +13,7 @@ are recurrent or that no weight drives. The spread at finite width is that of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,15 @@ from snnlib.meanfield import LayerLaw, covariance_map, firing_probability, netwo
 from snnlib.neurons.lif import RULES
 from snnlib.probe.capture import Entry
 
-__all__ = ["Prediction", "driving", "effective_gain", "extinction", "follows", "predict"]
+__all__ = [
+    "Prediction",
+    "bias_gain",
+    "driving",
+    "effective_gain",
+    "extinction",
+    "follows",
+    "predict",
+]
 
 Array = NDArray[np.float64]
 SIZE = 128  # steps times samples of the finite networks that are drawn
@@ -109,6 +117,7 @@ def predict(
     currents: Mapping[str, Tensor],
     widths: Mapping[str, int],
     *,
+    changed: Collection[str] = (),
     networks: int,
     generator: torch.Generator,
 ) -> tuple[dict[str, Prediction], dict[str, str]]:
@@ -117,10 +126,11 @@ def predict(
     Args:
         entries: The layers in the order of execution.
         connections: What `pair` found.
-        covariances: λ²E[i_s i_t] measured at layers that data drive, by name.
+        covariances: λ²E[i_s i_t] measured at layers that weights drive, by name.
         pairs: E[x_s x_t] measured at recurrent layers and those that no weight drives.
-        currents: λi of layers that weights drive from data, [T, batch, neurons].
+        currents: λi likewise, [T, batch, neurons].
         widths: Neurons of each layer.
+        changed: Layers that are predicted from their measured currents, as those after data.
         networks: How many networks of this width are drawn for the spread.
         generator: Random numbers.
 
@@ -144,7 +154,10 @@ def predict(
         elif not neuron.known or entry.why:
             why = entry.why or "its threshold, leak or reset is not one number"
         else:
-            covariance = _covariance(entry, weights, covariances, pairs)
+            if entry.name in changed or any(not c.fed_by for c in weights):
+                covariance = covariances.get(entry.name)
+            else:
+                covariance = _covariance(entry, weights, pairs)
             if covariance is None:
                 why = "no prediction for what feeds it"
             else:
@@ -152,7 +165,10 @@ def predict(
         if why:
             missing[entry.name] = why
     if networks > 0:
-        _spread(entries, connections, currents, widths, found, networks, generator)
+        reached = [e for e in entries if e.name in found]
+        cut = [k for k, e in enumerate(reached) if k and e.name in changed]
+        chain = reached[: cut[0]] if cut else reached
+        _spread(chain, connections, currents, widths, found, networks, generator)
     return found, missing
 
 
@@ -165,23 +181,22 @@ def driving(entry: Entry, connections: Sequence[Connection]) -> list[Connection]
 def _covariance(
     entry: Entry,
     weights: Sequence[Connection],
-    covariances: Mapping[str, Array],
     pairs: Mapping[str, Array],
 ) -> Array | None:
-    if entry.name in covariances:
-        return covariances[entry.name]
+    """Of the currents of a layer, from the spikes of the layers that feed it."""
     total: Array | None = None
     for connection in weights:
         gain = effective_gain(connection, entry)
         if gain is None or len(connection.fed_by) != 1 or connection.fed_by[0].name not in pairs:
             return None
         fed = pairs[connection.fed_by[0].name]
-        part = gain * fed + _bias(connection, entry)
+        part = gain * fed + bias_gain(connection, entry)
         total = part if total is None else total + part
     return total
 
 
-def _bias(connection: Connection, entry: Entry) -> float:
+def bias_gain(connection: Connection, entry: Entry) -> float:
+    r"""Variance that biases add to the potentials at once, λ²E[b²]."""
     if connection.bias is None:
         return 0.0
     gain = float(entry.spiking.input_gain.flatten()[0])
@@ -239,7 +254,7 @@ def _spread(
         if index + 1 < len(chain):
             (behind,) = driving(chain[index + 1], connections)
             gain = effective_gain(behind, chain[index + 1]) or 0.0
-            bias = _bias(behind, chain[index + 1])
+            bias = bias_gain(behind, chain[index + 1])
         layers.append(
             LayerLaw(
                 widths[entry.name],
