@@ -166,6 +166,10 @@ def test_learned_constants_of_snntorch():
     close(layer.beta.grad, gradient_of(ours, "leak"))
     close(layer.threshold.grad, gradient_of(ours, "threshold"))
     assert not list(from_snntorch.to_snnlib(layer, learn=False).parameters())
+    state = snn.StateLeaky(beta=0.9, channels=2, learn_beta=True)
+    assert from_snntorch.to_snnlib(state).learn_leak
+    lapicque = snn.Lapicque(beta=0.6, learn_beta=True)  # not learned: no step uses it
+    assert not list(from_snntorch.to_snnlib(lapicque).parameters())
 
 
 SPIKINGJELLY = {

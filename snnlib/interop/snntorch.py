@@ -64,6 +64,8 @@ def to_snnlib(module: nn.Module, *, learn: bool = True, surrogate: Surrogate | N
         for theirs, ours in names.items()
         if learn and _neuron.learnable(getattr(neuron, theirs, None))
     }
+    if hasattr(neuron, "C"):  # Lapicque: its steps do not use its beta
+        learned.discard("leak")
     return _neuron.build(
         module,
         form,
