@@ -11,7 +11,7 @@ in `METHODS` below makes it available everywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from snnlib.init import (
     classic,
     ding2022,
     distributions,
+    herranz2022,
     lee2016,
     lsuv,
     mean_field,
@@ -46,6 +47,7 @@ from snnlib.init.rossbroich2022 import rossbroich2022_
 from snnlib.init.spikeinit2026 import spikeinit2026_
 from snnlib.init.zenke2021 import zenke2021_
 from snnlib.running import Time
+from snnlib.surrogate import Surrogate
 
 __all__ = [
     "METHODS",
@@ -55,6 +57,7 @@ __all__ = [
     "ding2022_",
     "distributions",
     "gain",
+    "herranz2022",
     "initialize_",
     "lee2016_",
     "micheli2024_",
@@ -77,6 +80,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             bellec2018.METHOD,
             zenke2021.METHOD,
             ding2022.METHOD,
+            herranz2022.METHOD,
             rossbroich2022.METHOD,
             micheli2024.METHOD,
             spikeinit2026.METHOD,
@@ -107,6 +111,8 @@ def gain(method: str, **settings: Any) -> float:
             "bellec2018"      `weight_scale` (1)
             "zenke2021"       none
             "ding2022"        `threshold` (1), `input_gain` (1)
+            "herranz2022"     `fan_in`, `weight_mean`, `weight_variance`; the last two from
+                              `herranz2022.conditions`
             "rossbroich2022"  `rate`, `leak`, `threshold` (1), `xi` (1), `mean` (0), `input_gain`,
                               `fan_in`, `coherent` (False), `synapse`, ...
             "micheli2024"     `threshold` (1) and `height` (1) of the spikes that feed the weight,
@@ -118,8 +124,8 @@ def gain(method: str, **settings: Any) -> float:
             "lsuv"            has no formula
             ================  ==================================================================
 
-            The first four, "micheli2024" and "mean_field" take `distribution` too, on which G does
-            not depend.
+            The first four, "herranz2022", "micheli2024" and "mean_field" take `distribution` too,
+            on which G does not depend.
 
     Returns:
         The gain.
@@ -184,9 +190,13 @@ def initialize_(
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
-            feed-forward share of the variance (0.9); "lsuv" with `tolerance` (0.05) and
+            feed-forward share of the variance (0.9); "herranz2022" with `conditions` ("I II III
+            IV", any subset), `input_mean` and `input_variance` of data, `input_weight_variance`
+            (Glorot's), `exact` (False), `deviation` (0), `detach_reset` (the layer's),
+            `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
+            meets condition IV); "lsuv" with `tolerance` (0.05) and
             `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
-            "kaiming", "lecun", "orthogonal", "micheli2024" and "mean_field".
+            "kaiming", "lecun", "orthogonal", "herranz2022", "micheli2024" and "mean_field".
 
     Returns:
         One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
@@ -224,7 +234,9 @@ def initialize_(
     choices = _choices(found, settings, layers or {})
 
     connections = pair(module, example, time=time)
-    plans = _plans(connections, found, settings, choices)
+    network = getattr(module, "_orig_mod", module)
+    modules = {name or type(m).__name__: m for name, m in network.named_modules()}
+    plans = _plans(connections, found, settings, choices, modules)
     fitted = [p for p in plans if p.method is not None and p.method.data_driven]
     if fitted:
         if any(plan.settings != fitted[0].settings for plan in fitted):
@@ -254,6 +266,9 @@ def initialize_(
             generator.set_state(state)
         torch.set_rng_state(global_state)
         raise
+    for plan in plans:
+        for name, surrogate in plan.surrogates.items():
+            setattr(modules[name], "surrogate", surrogate)  # noqa: B010
     return Report(found.name, found.source, tuple(_rows(plans, found)))
 
 
@@ -271,6 +286,8 @@ class _Plan:
     gain: float | None = None
     mean: float = 0.0
     why: str = ""  # why it stays as it is
+    remark: str = ""
+    surrogates: Mapping[str, Surrogate] = field(default_factory=dict)
 
     def draw_(self, generator: torch.Generator | None, bias: str) -> None:
         assert self.method is not None
@@ -338,6 +355,7 @@ def _plans(
     default: Method,
     settings: Mapping[str, Any],
     choices: Mapping[str, _Choice],
+    modules: Mapping[str, nn.Module],
 ) -> list[_Plan]:
     names = [connection.name for connection in connections]
     for pattern in choices:
@@ -345,8 +363,9 @@ def _plans(
             raise ValueError(
                 f"layers: {pattern!r} matches no weight; the weights are {', '.join(names)}"
             )
-    plans = []
-    for connection in connections:
+    plans: list[_Plan] = []
+    together: dict[int, _Choice] = {}
+    for index, connection in enumerate(connections):
         matching = [p for p in choices if fnmatchcase(connection.name, p)]
         name = connection.name if connection.name in choices else next(iter(matching), None)
         choice = _Choice(default, settings) if name is None else choices[name]
@@ -355,9 +374,46 @@ def _plans(
         elif not connection.drives and name != connection.name:
             why = "" if connection.note.startswith("not executed") else "drives no spiking layer"
             plans.append(_Plan(connection, why=why and f"left as it is: {why}"))
+        elif choice.method.network is not None:
+            together[index] = choice
+            plans.append(_Plan(connection))
         else:
             plans.append(_plan(connection, choice.method, choice.settings))
+    for index, plan in _arranged(connections, together, modules):
+        plans[index] = plan
     return plans
+
+
+def _arranged(
+    connections: list[Connection],
+    together: Mapping[int, _Choice],
+    modules: Mapping[str, nn.Module],
+) -> Iterator[tuple[int, _Plan]]:
+    """Plans of the weights that a method draws in view of each other."""
+    for method in dict.fromkeys(choice.method for choice in together.values()):
+        assert method is not None and method.network is not None
+        indices = [index for index, choice in together.items() if choice.method is method]
+        given = [dict(together[index].settings) for index in indices]
+        laws = [method.chosen(settings.pop("distribution", None)) for settings in given]
+        own = [connections[index] for index in indices]
+        found = method.network(own, given, laws, modules)
+        for index, connection, law, (settings, remark, surrogates) in zip(
+            indices, own, laws, found, strict=True
+        ):
+            value, centre = method.checked_gain(settings), method.mean(**settings)
+            yield (
+                index,
+                _Plan(
+                    connection,
+                    method,
+                    settings,
+                    law,
+                    value,
+                    centre,
+                    remark=remark,
+                    surrogates=surrogates,
+                ),
+            )
 
 
 def _plan(connection: Connection, method: Method, settings: Mapping[str, Any]) -> _Plan:
@@ -451,6 +507,8 @@ def _row(plan: _Plan, activity: Activity, default: Method) -> Row:
         moment, origin = _data(plan)
         if origin:
             notes.append(origin)
+    if plan.remark:
+        notes.append(plan.remark)
     if method is not None and (remark := method.remark(connection, plan.settings)):
         notes.append(remark)
     rate = None

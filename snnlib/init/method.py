@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from snnlib.init.distributions import (
     orthonormal_,
 )
 from snnlib.init.pairing import Connection, fans
+from snnlib.surrogate import Surrogate
 
 ORTHONORMAL = "orthonormal"
 
@@ -34,6 +36,20 @@ class Feeding(NamedTuple):
     threshold: float | None
     probability: float | None
     second_moment: float
+
+
+class Arranged(NamedTuple):
+    """What a method that looks at the whole network found for one weight.
+
+    Attributes:
+        settings: Of `Method.gain`.
+        remark: What the report should say.
+        surrogates: Surrogate derivatives to set, by the name of the spiking layer.
+    """
+
+    settings: dict[str, Any]
+    remark: str = ""
+    surrogates: Mapping[str, Surrogate] = MappingProxyType({})
 
 
 def _nothing(connection: Connection, settings: Mapping[str, Any]) -> Any:
@@ -72,6 +88,9 @@ class Method(NamedTuple):
         remark: `remark(connection, settings)`: what the report should say beside the numbers.
         finish_: `finish_(connection)`: what is done to a weight after it was drawn.
         data_driven: Whether the scale of the weights is found by running the network.
+        network: `network(connections, given, distributions, modules) -> [Arranged, ...]`, in place
+            of `resolve` where the weights of a network depend on each other: all weights that the
+            method draws, what the user gave for each, and the network's modules by name.
     """
 
     name: str
@@ -87,6 +106,7 @@ class Method(NamedTuple):
     remark: Callable[[Connection, dict[str, Any]], str] = _no_remark
     finish_: Callable[[Connection], None] = _no_finish
     data_driven: bool = False
+    network: Callable[..., list[Arranged]] | None = None
 
     def checked_gain(self, settings: Mapping[str, Any]) -> float:
         """The gain, with every setting's name checked.

@@ -13,6 +13,7 @@ module of their own (Norse's recurrent cells, a loop written by hand).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,8 @@ class Connection:
         drives: The spiking layers whose current the weight makes; empty for a readout.
         second_moment: E[x²] of the input, measured on the example; None without one.
         mean: E[x] likewise.
+        low: Least input likewise.
+        high: Largest input likewise.
         active: Number of nonzero inputs on the example, over all steps and samples.
         recurrent: Whether a layer that it drives also feeds it.
         afferents: (fan_in, recurrent) of every weight that drives the same layers, this one
@@ -89,6 +92,8 @@ class Connection:
     drives: tuple[Layer, ...] = ()
     second_moment: float | None = None
     mean: float | None = None
+    low: float | None = None
+    high: float | None = None
     active: int | None = None
     recurrent: bool = False
     afferents: tuple[tuple[int, bool], ...] = ()
@@ -309,6 +314,8 @@ class _Use:
     drives: dict[nn.Module, None] = field(default_factory=dict)
     total: float = 0.0
     squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
     active: int = 0
     count: int = 0
     transposed: bool = False
@@ -320,6 +327,9 @@ class _Use:
         self.total += float(value.sum())
         self.squares += float(value.square().sum())
         self.count += value.numel()
+        if value.numel():
+            self.low = min(self.low, float(value.min()))
+            self.high = max(self.high, float(value.max()))
 
 
 _PRODUCTS = frozenset(
@@ -476,6 +486,8 @@ def _by_execution(found: _Found, example: Any, time: Time) -> list[Connection]:
                 drives=tuple(found.layers[m] for m in use.drives),
                 second_moment=use.squares / use.count if use.count else None,
                 mean=use.total / use.count if use.count else None,
+                low=use.low if use.count else None,
+                high=use.high if use.count else None,
                 active=use.active,
                 recurrent=any(m in use.drives for m in layers),
                 transposed=use.transposed,
