@@ -8,6 +8,7 @@ from snnlib.neurons.current_lif import (
     exact_step,
 )
 from snnlib.neurons.lif import LIF, LIFState, LIFTrace, lif
+from snnlib.neurons.recurrent_lif import RecurrentLIF, recurrent_lif
 
 __all__ = [
     "LIF",
@@ -16,7 +17,9 @@ __all__ = [
     "CurrentLIFTrace",
     "LIFState",
     "LIFTrace",
+    "RecurrentLIF",
     "current_lif",
     "exact_step",
     "lif",
+    "recurrent_lif",
 ]

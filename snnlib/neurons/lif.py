@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -272,6 +272,8 @@ class LIF(nn.Module):
         True
     """
 
+    _resets: ClassVar[Any] = RULES  # what a subclass may extend
+
     raw_threshold: nn.Parameter
     raw_leak: nn.Parameter
     fixed_threshold: float | Tensor
@@ -292,7 +294,7 @@ class LIF(nn.Module):
         initial: Tensor | None = None,
     ) -> None:
         super().__init__()
-        _check_choice("reset", reset, RULES)
+        _check_choice("reset", reset, self._resets)
         _check_choice("threshold_gradient", threshold_gradient, get_args(ThresholdGradient))
         threshold = _number("threshold", threshold, math.inf)
         leak = _number("leak", leak, 1.0)
