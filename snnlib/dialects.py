@@ -34,7 +34,8 @@ class Spiking(NamedTuple):
         threshold: Threshold θ in the unit of the potential u, measured from rest.
         leak: Share β of the potential that is kept each step.
         reset: `"subtract"`, `"subtract_leak"`, `"zero"` or `"none"` as in `snnlib.neurons.lif`;
-            another word if the module's reset is none of these.
+            `"zero_with_input"` or `"multiplicative"` as in `snnlib.neurons.recurrent_lif`; another
+            word if the module's reset is none of these.
         height: What one spike sends to the next layer: 1, or θ for the threshold-robust gradient,
             or the factor of graded spikes.
         input_gain: Share λ of the input that enters the potential.
@@ -66,7 +67,9 @@ def read(module: nn.Module) -> Spiking | None:
     r"""The normal form of a layer of spiking neurons; None for any other module.
 
     Ours are recognized by a `threshold`, a `leak`, a `reset` and a method
-    `trace(current) -> (membrane, spikes)`, as every neuron of `snnlib.neurons` has. Foreign
+    `trace(current) -> (membrane, spikes)`, as every neuron of `snnlib.neurons` has; one with
+    `recurrent = True` has recurrent weights as its parameter `weight`, which are added to the
+    current, and one that is more than the normal form says so in `differs`. Foreign
     constants are computed from the module as its own code does, in its own precision:
 
     ==============================  ================  ===============  ================  =========
@@ -178,6 +181,8 @@ def _snnlib(module: nn.Module, name: str) -> Spiking | None:
         input_gain=_value(getattr(module, "input_gain", 1.0)),
         synapse=None if synapse is None else _value(synapse),
         delay=float(_value(getattr(module, "delay", 0.0)).max()),
+        recurrent=getattr(module, "recurrent", False) is True,
+        why=str(getattr(module, "differs", "")),
     )
 
 

@@ -196,6 +196,7 @@ class _Found:
         self.layers: dict[nn.Module, Layer] = {}
         self.parents: dict[nn.Module, nn.Module] = {}  # of weights inside a spiking layer
         self.raw: dict[nn.Parameter, tuple[nn.Module, str]] = {}  # weights without a module
+        self.returning: dict[nn.Module, nn.Parameter] = {}  # recurrent weights that our layers hold
         for name, module in network.named_modules():
             self.names[module] = shown = name or type(module).__name__
             if isinstance(module, WEIGHTS):
@@ -206,11 +207,16 @@ class _Found:
                     )
                 self.weights[module] = fans(module.weight, f"weight of {shown!r}")
                 continue
+            spiking = dialects.read(module)
             for key, parameter in module.named_parameters(recurse=False):
+                if spiking is not None and spiking.library == "snnlib":
+                    if not spiking.recurrent or key != "weight":
+                        continue  # a learned threshold or leak
+                    self.returning[module] = parameter
                 if parameter.dim() >= 2 and not isinstance(parameter, nn.UninitializedParameter):
                     qualified = f"{name}.{key}" if name else key
                     self.raw.setdefault(parameter, (module, qualified))
-            if (spiking := dialects.read(module)) is not None:
+            if spiking is not None:
                 self.layers[module] = Layer(shown, spiking)
                 for child in module.modules():
                     if child is not module:
@@ -235,6 +241,8 @@ class _Found:
         fan_in, fan_out = fans(weight, name)
         if known.get("transposed", False):
             fan_in, fan_out = fan_out, fan_in
+        if self.returning.get(module) is weight and isinstance(module.bias, Tensor):
+            known["bias"] = module.bias
         return Connection(name, module, weight, fan_in, fan_out, **known)
 
 
@@ -287,11 +295,12 @@ def _by_registration(found: _Found) -> list[Connection]:
             for parameter in found.inner:
                 holder, qualified = found.raw[parameter]
                 if holder is module:
-                    if pending is not None:
+                    returns = found.returning.get(module) is parameter
+                    if pending is not None and not returns:
                         raise ambiguous(found.names[pending], qualified)
                     drives[parameter] = (layer,)
                     fed_by[parameter] = feeding
-                    if "recurrent" in qualified.rpartition(".")[2]:
+                    if returns or "recurrent" in qualified.rpartition(".")[2]:
                         fed_by[parameter] = (layer,)
                         recurrent.add(parameter)
             if pending is not None:
@@ -420,7 +429,8 @@ class _Observer(TorchFunctionMode):
         origins = _origins((args, kwargs))
         if origins:
             self.known.add(module)
-        if any(holder is module for holder, _ in self.found.raw.values()):
+        takes = any(holder is module for holder, _ in self.found.raw.values())
+        if takes and module not in self.found.returning:
             return  # its own weights take the input
         for origin in origins:
             if origin in self.uses:
@@ -431,6 +441,12 @@ class _Observer(TorchFunctionMode):
 
     def leave_layer(self, module: nn.Module, args: Any, output: Any) -> None:
         self.inside.pop()
+        if (weight := self.found.returning.get(module)) is not None:
+            # One fused function hides the product with the spikes of the step before.
+            use = self.uses.setdefault(weight, _Use())
+            fired = (output != 0).to(output.dtype)
+            use.measure(torch.cat([torch.zeros_like(fired[:1]), fired[:-1]]))
+            use.origins[module] = use.drives[module] = None
         _mark(output, {module: None})
 
 

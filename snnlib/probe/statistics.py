@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from snnlib.neurons._stepwise import GATES
 from snnlib.probe.capture import Entry, observe
 from snnlib.running import Time
 
@@ -234,8 +235,11 @@ def gradients(
 def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
     """dL/du from dL/di: i enters u through the gain λ, and a synapse sums it up over time."""
     form = entry.spiking
-    if form.recurrent and not isinstance(getattr(entry.module, "recurrent", None), nn.Module):
+    inside = not isinstance(getattr(entry.module, "recurrent", None), nn.Module)
+    if form.recurrent and inside and form.library != "snnlib":
         return torch.full_like(by_current, torch.nan)  # the input passes the module's own weights
+    if form.library == "snnlib" and form.reset in GATES:
+        return torch.full_like(by_current, torch.nan)  # a closed gate hides it
     gain = form.input_gain.to(by_current)
     if form.synapse is not None:
         later = torch.cat([by_current[1:], torch.zeros_like(by_current[:1])])
@@ -253,7 +257,8 @@ def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
 
 def _slope(entry: Entry, total: Tensor, by_output: Tensor | None) -> Tensor:
     """∂x/∂u of each neuron at the last step, where dL/du is dL/dx times the surrogate's slope."""
-    if by_output is None or entry.spiking.recurrent:
+    form = entry.spiking
+    if by_output is None or (form.recurrent and form.library != "snnlib"):
         return total.new_zeros(0)
     last = by_output[-1] if entry.spiking.sequence else by_output
     if last.shape != total[-1].shape:

@@ -1,0 +1,113 @@
+"""Recurrent layers of ours in networks: read, paired, initialized, probed."""
+
+import pytest
+import torch
+from torch import nn
+
+from snnlib import dialects, probe
+from snnlib.init import initialize_
+from snnlib.init.pairing import pair
+from snnlib.neurons import LIF, RecurrentLIF
+
+
+def network(**settings):
+    return nn.Sequential(
+        nn.Linear(30, 40, bias=False),
+        RecurrentLIF(40, **settings),
+        nn.Linear(40, 20),
+        RecurrentLIF(20, bias=True, **settings),
+        nn.Linear(20, 5),
+    )
+
+
+def data(seed=0, steps=8, batch=16):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(steps, batch, 30, generator=generator) < 0.3).float()
+
+
+def test_reading():
+    form = dialects.read(RecurrentLIF(3, threshold=0.5, leak=0.25, reset="multiplicative"))
+    assert form.recurrent and form.sequence and form.library == "snnlib" and not form.why
+    assert (form.threshold, form.leak, form.reset) == (0.5, 0.25, "multiplicative")
+    assert not dialects.read(LIF()).recurrent
+
+
+@pytest.mark.parametrize("example", [None, data()])
+def test_pairing(example):
+    found = pair(network(learn_threshold=True, threshold=torch.ones(1, 1)), example)
+    assert sorted(
+        (c.name, [x.name for x in c.fed_by], [x.name for x in c.drives], c.recurrent) for c in found
+    ) == [
+        ("0", [], ["1"], False),
+        ("1.weight", ["1"], ["1"], True),
+        ("2", ["1"], ["3"], False),
+        ("3.weight", ["3"], ["3"], True),
+        ("4", ["3"], [], False),
+    ]
+    by_name = {c.name: c for c in found}
+    assert by_name["3.weight"].afferents == by_name["2"].afferents == ((40, False), (20, True))
+    assert by_name["3.weight"].bias is not None and by_name["1.weight"].bias is None
+
+
+def test_pairing_measures_the_spikes_that_come_back():
+    model, batch = network(threshold=0.3, threshold_gradient="threshold_robust"), data()
+    (connection,) = (c for c in pair(model, batch) if c.name == "1.weight")
+    spikes = model[1].trace(model[0](batch)).spikes.detach()
+    want = float(spikes[:-1].sum() / spikes.numel())
+    assert connection.second_moment == connection.mean == pytest.approx(want)
+    assert 0 < want < 1
+
+
+@pytest.mark.parametrize("example", [None, data()])
+def test_bellec_initialization(example):
+    model = network()
+    with torch.no_grad():
+        model[3].bias.fill_(1.0)
+    initialize_(model, "bellec2018", example=example, generator=torch.Generator().manual_seed(1))
+    for layer in (model[1], model[3]):
+        assert not layer.weight.diagonal().any()
+        spread = layer.width * layer.weight.var().item()
+        assert abs(spread - 1) < 5 * (2 / layer.width**2) ** 0.5 + 1 / layer.width
+    assert not model[3].bias.any()
+
+
+def test_rossbroich_initialization_splits_the_variance():
+    """α = 0.8 of the potential's variance from the input weight, 0.2 from the recurrent one."""
+    model = nn.Sequential(LIF(), nn.Linear(400, 300), RecurrentLIF(300, leak=0.8))
+    initialize_(
+        model,
+        "rossbroich2022",
+        rate=0.1,
+        alpha=0.8,
+        generator=torch.Generator().manual_seed(2),
+    )
+    total = (1 - 0.8**2) / 0.1
+    for weight, share in ((model[1].weight, 0.8), (model[2].weight, 0.2)):
+        gain = weight.shape[1] * weight.square().mean().item()
+        assert abs(gain / (share * total) - 1) < 5 * (2 / weight.numel()) ** 0.5
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "multiplicative"])
+def test_probe_sees_the_trajectory_and_the_gradient(reset):
+    model, batch = network(reset=reset, threshold=0.4).double(), data().double()
+    loss = lambda output: output.square().sum()  # noqa: E731
+    statistics = probe.record(model, batch, loss=loss)
+    current = model[0](batch).detach().requires_grad_()
+    trace = model[1].trace(current)
+    torch.testing.assert_close(
+        statistics.variance[0], trace.membrane.flatten(1).var(1, correction=0)
+    )
+    torch.testing.assert_close(statistics.rate[0], trace.spikes.mean((1, 2)))
+    (gradient,) = torch.autograd.grad(loss(model[2:](trace.spikes)), current)
+    if reset == "multiplicative":  # the gate hides dL/du after a spike
+        assert statistics.gradient_variance.isnan().all()
+    else:
+        torch.testing.assert_close(
+            statistics.gradient_variance[0], gradient.flatten(1).var(1, correction=0)
+        )
+    assert gradient.any()
+
+
+def test_diagnosis_reads_recurrent_layers():
+    text = str(probe.diagnose(network(threshold=0.4), data()))
+    assert "it has recurrent weights" in text
