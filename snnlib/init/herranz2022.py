@@ -874,15 +874,11 @@ def _network(
             feeder = into.fed_by[0].name
             below = solve(feeder, (*above, name)) if feeder in groups else _outside(modules, feeder)
         settings = _options(given[recurrent[0]], given[forward[0]])
-        rows = _solve_layer(
-            name,
-            own,
-            into,
-            below,
-            settings,
-            (distributions[recurrent[0]], distributions[forward[0]]),
-            modules.get(name),
-        )
+        laws = (distributions[recurrent[0]], distributions[forward[0]])
+        try:
+            rows = _solve_layer(name, own, into, below, settings, laws, modules.get(name))
+        except ValueError as error:
+            raise ValueError(f"{error} (layer {name!r})") from error
         arranged[recurrent[0]], arranged[forward[0]], done[name] = rows
         return done[name]
 
