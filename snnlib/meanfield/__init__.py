@@ -9,6 +9,12 @@ from snnlib.meanfield.finite_width import (
 )
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
 from snnlib.meanfield.rate import gain_for_rate
+from snnlib.meanfield.recurrent import (
+    RateStep,
+    least_input_variance,
+    rate_fixed_points,
+    rate_map,
+)
 from snnlib.meanfield.synapse import synaptic_kernel
 from snnlib.meanfield.variance import (
     FixedPoint,
@@ -24,6 +30,7 @@ __all__ = [
     "FixedPoint",
     "LayerLaw",
     "NetworkLaw",
+    "RateStep",
     "SpikeCountLaw",
     "covariance_map",
     "critical_gain",
@@ -32,8 +39,11 @@ __all__ = [
     "firing_probability",
     "fixed_points",
     "gain_for_rate",
+    "least_input_variance",
     "matched_sharpness",
     "network_law",
+    "rate_fixed_points",
+    "rate_map",
     "spike_count_law",
     "synaptic_kernel",
     "variance_map",
