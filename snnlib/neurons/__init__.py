@@ -15,6 +15,12 @@ from snnlib.neurons.current_lif import (
 )
 from snnlib.neurons.lif import LIF, LIFState, LIFTrace, lif
 from snnlib.neurons.recurrent_lif import RecurrentLIF, recurrent_lif
+from snnlib.neurons.spiking_lstm import (
+    SpikingLSTM,
+    SpikingLSTMState,
+    SpikingLSTMTrace,
+    spiking_lstm,
+)
 
 __all__ = [
     "LIF",
@@ -27,9 +33,13 @@ __all__ = [
     "LIFState",
     "LIFTrace",
     "RecurrentLIF",
+    "SpikingLSTM",
+    "SpikingLSTMState",
+    "SpikingLSTMTrace",
     "adaptive_lif",
     "current_lif",
     "exact_step",
     "lif",
     "recurrent_lif",
+    "spiking_lstm",
 ]
