@@ -7,7 +7,13 @@ from torch import nn
 from snnlib import dialects, probe
 from snnlib.init import initialize_
 from snnlib.init.pairing import pair
-from snnlib.neurons import LIF, RecurrentLIF
+from snnlib.networks import recurrent
+from snnlib.neurons import LIF, AdaptiveLIF, RecurrentLIF, SpikingLSTM
+from snnlib.surrogate import SHAPES, Surrogate
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
 
 
 def network(**settings):
@@ -111,3 +117,102 @@ def test_probe_sees_the_trajectory_and_the_gradient(reset):
 def test_diagnosis_reads_recurrent_layers():
     text = str(probe.diagnose(network(threshold=0.4), data()))
     assert "it has recurrent weights" in text
+
+
+# --- the stack of the paper ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("neuron", "kind"), [("lif", RecurrentLIF), ("alif", AdaptiveLIF), ("slstm", SpikingLSTM)]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_stack_is_its_layers_one_by_one(neuron, kind, bias):
+    model = recurrent([30, 12, 9, 4], neuron=neuron, bias=bias, generator=seeded(1))
+    assert [type(layer) for layer in model] == [nn.Linear, kind, nn.Linear, kind, nn.Linear]
+    value = 4 * data()
+    logits = model(value)
+    for layer in model:
+        value = layer(value)
+        if layer is model.neurons2:
+            assert value.any()
+    torch.testing.assert_close(logits, value)
+    assert logits.shape == (8, 16, 4)
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert (model.readout.bias is not None) == bias
+    again = recurrent([30, 12, 9, 4], neuron=neuron, bias=bias, generator=seeded(1))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
+    )
+
+
+def test_stack_is_drawn_from_glorots_uniform_law():
+    """Var[w] = 2/(n_in + n_out), the edge of the uniform law at √3 standard deviations."""
+    for neuron in ("lif", "slstm"):
+        model = recurrent([300, 200, 150, 20], neuron=neuron, generator=seeded(2))
+        for layer in model:
+            weight = layer.weight.detach()
+            spread = (2 / sum(weight.shape)) ** 0.5
+            assert weight.abs().max() <= 3**0.5 * spread
+            values = weight if weight.diagonal().any() else weight[~torch.eye(len(weight)).bool()]
+            error = (4 / 5 / values.numel()) ** 0.5  # of the mean square, kurtosis 9/5
+            assert abs(values.square().mean() / spread**2 - 1) < 5.5 * error
+        for name in ("linear1", "linear2", "readout"):
+            assert not getattr(model, name).bias.any()
+
+
+def test_stack_takes_settings_by_layer():
+    model = recurrent(
+        [30, 12, 9, 4],
+        threshold=[0.5, 0.7],
+        leak=0.9,
+        reset="multiplicative",
+        surrogate=Surrogate("exponential", 0.8, 2.0),
+        self_connections=True,
+        init="bellec2018",
+        generator=seeded(3),
+    )
+    one, two = model.neurons1, model.neurons2
+    assert (one.threshold, two.threshold, one.leak, two.leak) == (0.5, 0.7, 0.9, 0.9)
+    assert one.reset == "multiplicative" and one.self_connections
+    assert two.surrogate == Surrogate("exponential", 0.8, 2.0)
+    assert recurrent([3, 4, 2], neuron="alif", adaptation=0.5).neurons1.adaptation == 0.5
+    assert recurrent([3, 4, 2], neuron="slstm", activation="rising", init=None).neurons1.width == 4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "settings", "message"),
+    [
+        ([3, 2], {}, "sizes must name inputs, at least one recurrent layer and classes"),
+        ([3, 0, 2], {}, "sizes must be a positive integer, got 0"),
+        ([3, 4, 2], {"neuron": "gru"}, "neuron must be one of 'lif', 'alif', 'slstm', got 'gru'"),
+        ([3, 4, 2], {"leak": [0.5, 0.5]}, "leak must be one value or a list of 1"),
+        ([3, 4, 2], {"neuron": "slstm", "init": "kaiming"}, "init must be 'glorot' or None"),
+        ([3, 4, 2], {"init": "best"}, "method must be one of"),
+    ],
+)
+def test_bad_stacks(sizes, settings, message):
+    with pytest.raises(ValueError, match=message):
+        recurrent(sizes, **settings)
+
+
+def test_tail_fatness_in_every_neuron():
+    """The q of the q-PseudoSpike reaches the gradient, and q = 2 is the fast sigmoid."""
+    assert "q_pseudospike" in SHAPES
+    current = 2 * torch.randn(5, 3, 8, generator=seeded(4), dtype=torch.float64)
+    for make in (
+        lambda **s: LIF(**s),
+        lambda **s: RecurrentLIF(8, generator=seeded(5), **s),
+        lambda **s: AdaptiveLIF(8, generator=seeded(5), **s),
+        lambda **s: SpikingLSTM(2, generator=seeded(5), **s),
+    ):
+        found = []
+        for surrogate in (
+            *(Surrogate("q_pseudospike", 0.7, 1.5, tail) for tail in (2.0, 1.05, 16.85)),
+            Surrogate("fast_sigmoid", 0.7, 1.5),
+        ):
+            value = current.clone().requires_grad_()
+            make(surrogate=surrogate).double()(value).sum().backward()
+            found.append(value.grad)
+        torch.testing.assert_close(found[0], found[3], rtol=1e-12, atol=1e-12)
+        assert not torch.allclose(found[0], found[1]) and not torch.allclose(found[0], found[2])
