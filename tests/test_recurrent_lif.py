@@ -247,11 +247,9 @@ def test_joined_calls_equal_one(reset, detach):
 
 
 @pytest.mark.parametrize(("reset", "detach", "started"), CASES)
-@pytest.mark.parametrize("shape", ["arctan", "gaussian"])
-def test_first_to_third_derivatives_equal_the_loop(reset, detach, started, shape):
-    settings = dict(
-        reset=reset, detach_reset=detach, started=started, surrogate=Surrogate(shape, 0.7, 1.3)
-    )
+def test_first_to_third_derivatives_equal_the_loop(reset, detach, started):
+    surrogate = Surrogate("arctan" if detach else "gaussian", 0.7, 1.3)
+    settings = dict(reset=reset, detach_reset=detach, started=started, surrogate=surrogate)
     values = draw(10)[: 6 if started else 4]
     results = []
     for neuron in (recurrent_lif, plain):
@@ -309,7 +307,7 @@ def _sample():
     return loss_of(recurrent_lif, reset="zero_with_input", detach_reset=False)(*inputs), inputs
 
 
-@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("reset", ["subtract", "zero", "multiplicative"])
 def test_derivatives_by_finite_differences(reset):
     """Where the surrogate is 0 at all potentials, the potential is smooth as long as no neuron
     changes its spikes: the derivatives are the true ones.
@@ -342,7 +340,7 @@ def test_functional_transforms(reset, detach):
     argnums = tuple(range(6))
     assert_same(grad(loss, argnums)(*values), grad(want, argnums)(*values))
     tangents = [value.cos() for value in values]
-    for chosen in [argnums, (0,), (1,), (2, 3), (5,)]:
+    for chosen in [argnums, (0,), (1, 4), (2, 3), (5,)]:
 
         def partly(function, chosen=chosen):
             def of(*given):
