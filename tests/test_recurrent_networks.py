@@ -117,6 +117,10 @@ def test_probe_sees_the_trajectory_and_the_gradient(reset):
 def test_diagnosis_reads_recurrent_layers():
     text = str(probe.diagnose(network(threshold=0.4), data()))
     assert "it has recurrent weights" in text
+    model = nn.Sequential(nn.Linear(30, 20), AdaptiveLIF(), nn.Linear(20, 9), LIF())
+    text = str(probe.diagnose(model, 3 * data()))
+    assert "No prediction for 1: its threshold adapts" in text
+    assert "No prediction for 3" not in text  # it goes on from the measured spikes
 
 
 # --- the stack of the paper ---------------------------------------------------------------------

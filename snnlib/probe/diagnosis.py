@@ -23,6 +23,7 @@ from snnlib.probe.capture import Entry, observe
 from snnlib.probe.illnesses import Facts, Finding, findings
 from snnlib.probe.prediction import (
     Prediction,
+    beyond,
     bias_gain,
     driving,
     effective_gain,
@@ -337,8 +338,9 @@ class _Taken:
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
-        own = entry.spiking.recurrent or any(c.recurrent for c in self.weights[name])
-        if own or not self.weights[name]:  # where no prediction comes from
+        if (
+            beyond(entry, self.weights[name]) or not self.weights[name]
+        ):  # where no prediction comes from
             self._keep(self.spikes, name, (spikes != 0).float())
         if current is None:
             return

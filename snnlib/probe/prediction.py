@@ -7,7 +7,7 @@ neurons are taken as Gaussian with the covariance over time
 
 summed over the weights c that drive it; E[x_s x_t] is that of the feeding layer, predicted in
 turn. The covariance of layers that data drive is measured, and so are the spikes of layers that
-are recurrent or that no weight drives. The spread at finite width is that of
+are recurrent or adapt or that no weight drives. The spread at finite width is that of
 `snnlib.meanfield.network_law`.
 """
 
@@ -30,6 +30,7 @@ from snnlib.probe.capture import Entry
 
 __all__ = [
     "Prediction",
+    "beyond",
     "bias_gain",
     "driving",
     "effective_gain",
@@ -149,8 +150,8 @@ def predict(
             why = "data drive it directly"
         elif entry.name.partition("#")[0] in twice:
             why = "its module is used at several places"
-        elif any(c.recurrent for c in weights) or entry.spiking.recurrent:
-            why = "it has recurrent weights"
+        elif other := beyond(entry, weights):
+            why = other
         elif not neuron.known or entry.why:
             why = entry.why or "its threshold, leak or reset is not one number"
         else:
@@ -170,6 +171,13 @@ def predict(
         chain = reached[: cut[0]] if cut else reached
         _spread(chain, connections, currents, widths, found, networks, generator)
     return found, missing
+
+
+def beyond(entry: Entry, weights: Sequence[Connection]) -> str:
+    """Why the theory does not reach a layer although its potential is known; empty if it does."""
+    if any(c.recurrent for c in weights) or entry.spiking.recurrent:
+        return "it has recurrent weights"
+    return entry.spiking.why if entry.spiking.library == "snnlib" else ""
 
 
 def driving(entry: Entry, connections: Sequence[Connection]) -> list[Connection]:
