@@ -338,9 +338,8 @@ class _Taken:
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
-        if (
-            beyond(entry, self.weights[name]) or not self.weights[name]
-        ):  # where no prediction comes from
+        weights = self.weights[name]
+        if not weights or beyond(entry, weights):  # where no prediction comes from
             self._keep(self.spikes, name, (spikes != 0).float())
         if current is None:
             return
