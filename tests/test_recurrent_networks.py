@@ -1,5 +1,7 @@
 """Recurrent layers of ours in networks: read, paired, initialized, probed."""
 
+import importlib
+
 import pytest
 import torch
 from torch import nn
@@ -220,3 +222,14 @@ def test_tail_fatness_in_every_neuron():
             found.append(value.grad)
         torch.testing.assert_close(found[0], found[3], rtol=1e-12, atol=1e-12)
         assert not torch.allclose(found[0], found[1]) and not torch.allclose(found[0], found[2])
+
+
+@pytest.mark.parametrize("layer", [RecurrentLIF(3), AdaptiveLIF(3), AdaptiveLIF()])
+@pytest.mark.parametrize("library", ["snntorch", "spikingjelly", "norse", "nir"])
+def test_conversions_do_not_drop_what_other_neurons_have(layer, library):
+    module = importlib.import_module(f"snnlib.interop.{library}")
+    pytest.importorskip(library if library != "norse" else "norse.torch")
+    convert = module.to_nir if library == "nir" else module.from_snnlib
+    what = "recurrent weights" if layer.recurrent else "adapts"
+    with pytest.raises(ValueError, match=f"{type(layer).__name__}.* cannot be .*: .*{what}"):
+        convert(layer, shape=(3,)) if library == "nir" else convert(layer)

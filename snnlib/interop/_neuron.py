@@ -122,14 +122,16 @@ def own(neuron: LIF, library: str) -> Own:
         Normal form, surrogate, names of learned constants and input gain.
 
     Raises:
-        ValueError: If it is no neuron of snnlib, or one with an initial membrane, a delay, a gain
-            per neuron or a surrogate of the relative voltage.
+        ValueError: If it is no neuron of snnlib, or one with recurrent weights, adaptation, an
+            initial membrane, a delay, a gain per neuron or a surrogate of the relative voltage.
     """
     if not isinstance(neuron, LIF):
         raise ValueError(f"neuron must be a LIF or CurrentLIF, got {type(neuron).__name__}")
     form = dialects.read(neuron)
     assert form is not None
     kind = type(neuron).__name__
+    if extra := beyond(form):
+        raise ValueError(f"{kind} cannot be converted to {library}: {extra}")
     if neuron.threshold_gradient != "absolute":
         raise ValueError(
             f"{kind} has no equal in {library}: the argument of its surrogate is u/θ - 1 "
@@ -150,6 +152,11 @@ def own(neuron: LIF, library: str) -> Own:
         if getattr(neuron, f"learn_{name}", False)
     }
     return Own(form, neuron.surrogate, frozenset(learned), float(form.input_gain))
+
+
+def beyond(form: dialects.Spiking) -> str:
+    """What one of our neurons is beyond a `LIF` or `CurrentLIF`; empty if nothing."""
+    return "it has recurrent weights of its own" if form.recurrent else form.why
 
 
 def number(value: Tensor, learned: bool = False) -> float | Tensor:

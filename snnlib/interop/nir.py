@@ -37,7 +37,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from snnlib import dialects
 from snnlib._extras import require
+from snnlib.interop._neuron import beyond
 from snnlib.networks import FeedForward
 from snnlib.neurons import LIF, CurrentLIF, exact_step
 
@@ -160,7 +162,8 @@ def _input_shape(layers: list[tuple[str, nn.Module]]) -> tuple[int, ...]:
 
 def _shape_after(name: str, layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """What the layer makes of the shape, by running it."""
-    weight = getattr(layer, "weight", torch.zeros(()))
+    weight = getattr(layer, "weight", None)
+    weight = torch.zeros(()) if weight is None else weight
     example = torch.zeros(1, 1, *shape, dtype=weight.dtype, device=weight.device)
     try:
         with torch.no_grad():
@@ -241,6 +244,11 @@ def _neuron_node(
     step: str,
     metadata: bool,
 ) -> Any:
+    form = dialects.read(layer)
+    if form is not None and (extra := beyond(form)):
+        raise ValueError(
+            f"layer {name!r} is a {type(layer).__name__}, which cannot be exported: {extra}"
+        )
     if layer.initial is not None:
         raise ValueError(
             f"layer {name!r} must start at rest, as NIR's neurons do, got an initial membrane"

@@ -195,7 +195,7 @@ class _Stepwise(torch.autograd.Function):
         # Grad mode is on when this pass is itself differentiated: then out of place.
         recorded = torch.is_grad_enabled()
         grad_membrane, grad_spikes, grad_level = (*grads, None)[:3]
-        # The gradients of the thresholds and of the spikes before the first step ask for more.
+        # The gradients of the threshold and of the adaptation ask for more.
         wide = run.level is not None or any(need[k] for k in (2, 4, 5))
         back = _record if recorded else _reverse
         total, across, levels = back(run, grad_membrane, grad_spikes, grad_level, wide)
