@@ -24,6 +24,9 @@ from snnlib.neurons import (
 )
 from snnlib.surrogate import Surrogate
 
+# Norse still compiles with torch.jit.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+
 RESETS = ["subtract", "subtract_leak", "zero", "none", "zero_with_input", "multiplicative"]
 NAMES = ["current", "weight", "threshold", "leak", "adaptation", "adaptation_leak"]
 
@@ -219,6 +222,39 @@ def test_joined_calls_equal_one(reset, detach):
     for other in results[1:]:
         assert_same(other, results[0], 1e-12)
     assert isinstance(trace.state, AdaptiveLIFState)
+
+
+def test_norse_lsnn():
+    """Their threshold jumps by b after a spike and decays at once: κ (1 - ρ) = ρ b; their input
+    acts one step late and has a synapse, which forgets at once here.
+    """
+    lsnn = pytest.importorskip("norse.torch.functional.lsnn")
+    gain, decay, jump = 0.1, 0.95, 0.3
+    numbers = {"tau_syn_inv": 1e3, "tau_mem_inv": 1e3 * gain, "tau_adapt_inv": 1e3 * (1 - decay)}
+    numbers |= {"v_leak": 0.0, "v_th": 1.0, "v_reset": 0.0, "beta": jump}
+    values = {k: torch.tensor(v, dtype=torch.float64) for k, v in numbers.items()}
+    p = lsnn.LSNNParameters(**values)
+    current = 25 * torch.rand(80, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    state = lsnn.LSNNFeedForwardState(
+        *(torch.full_like(current[0], value) for value in (0.0, 0.0, 1.0))
+    )
+    spikes, thresholds = [], []
+    for i in current:
+        spike, state = lsnn.lsnn_feed_forward_step(i, state, p, 1e-3)
+        spikes.append(spike)
+        thresholds.append(state.b - jump * spike)
+    trace = adaptive_lif(
+        gain * torch.cat([torch.zeros_like(current[:1]), current[:-1]]),
+        leak=1 - gain,
+        threshold=1.0,
+        adaptation=decay * jump / (1 - decay),
+        adaptation_leak=decay,
+        reset="zero",
+    )
+    assert torch.equal(trace.spikes, torch.stack(spikes))
+    above = 1 + decay * jump / (1 - decay) * trace.adaptation
+    torch.testing.assert_close(above, torch.stack(thresholds), rtol=1e-9, atol=1e-9)
+    assert 0.05 < trace.spikes.mean() < 0.9 and above.max() > 2
 
 
 # --- Derivatives --------------------------------------------------------------------------------
