@@ -143,26 +143,27 @@ class _Stepwise(torch.autograd.Function):
             u0, x0 = u0.expand_as(current[0]), x0.expand_as(current[0])
             if strength is not None and a0 is not None:
                 above = threshold + strength * a0
-        for t in range(current.shape[0]):
-            u, x = membrane[t], spikes[t]
+        levels = [None] * current.shape[0] if level is None else level.unbind()
+        for u, x, a, i in zip(
+            membrane.unbind(), spikes.unbind(), levels, current.unbind(), strict=True
+        ):
             if u0 is None or x0 is None:
-                u.copy_(current[t])
+                u.copy_(i)
                 if gate is not None:
                     u.mul_(gate.value(0.0, leak))
             else:
                 carry_into(u, u0, x0, above, leak)
                 if gate is None:
-                    u.add_(current[t])
+                    u.add_(i)
                     if into is not None:
                         u.addmm_(x0, into)
                 else:
                     assert drive is not None
-                    drive.copy_(current[t])
+                    drive.copy_(i)
                     if into is not None:
                         drive.addmm_(x0, into)
                     u.addcmul_(drive, gate.value(x0, leak))
-            if level is not None and strength is not None and decay is not None:
-                a = level[t]
+            if a is not None and strength is not None and decay is not None:
                 if x0 is None or a0 is None:
                     a.zero_()
                 else:
@@ -372,23 +373,25 @@ def _reverse(
     levels = torch.empty_like(total) if run.level is not None else None
     delta = torch.empty_like(total[0])
     gated = torch.empty_like(delta) if run.gate is not None else None
+    totals = total.unbind()
+    arriving = None if grad_spikes is None else grad_spikes.unbind()
     size = run.block()
     for high in range(steps, 0, -size):
         low = max(high - size, 0)
         here = run.steps(low, high)
-        slope, keep, by_spikes = here.slope, here.by_membrane, run.by_spikes(here, low)
+        slope, keep, by_spikes = here.slope.unbind(), here.by_membrane, run.by_spikes(here, low)
         crossing = here.by_crossing if wide else None
         held = run.held(here.x)
         for t in range(high - 1, low - 1, -1):
-            k, own = t - low, total[t]
-            if grad_spikes is None:
+            k, own = t - low, totals[t]
+            if arriving is None:
                 delta.zero_()
             else:
-                delta.copy_(grad_spikes[t])
+                delta.copy_(arriving[t])
             if t + 1 == steps:
                 torch.mul(slope[k], delta, out=own)
             else:
-                after = total[t + 1]
+                after = totals[t + 1]
                 if run.weight is not None:
                     sent = after
                     if run.gate is not None:
