@@ -184,6 +184,10 @@ def _moments(
     b = leak * threshold * _DENSITY
     std = (-b + np.sqrt(b * b + a * (threshold**2 * _RATE * (1 - _RATE) + fresh))) / a
     current = (1 - leak) * (threshold + std * _Z) + threshold * _RATE
+    # With hardly any fresh noise the closure gives several rates for one current: the mean of the
+    # two monotone curves around it keeps the symmetry.
+    lower = np.minimum.accumulate(current[::-1])[::-1]
+    current = (np.maximum.accumulate(current) + lower) / 2 + 1e-9 * threshold * _Z
     width = np.sqrt(constant)
     if width > 3 * np.diff(current).max():  # wide enough for the sum over the grid to be exact
         # the share of neurons whose constant current exceeds the one that belongs to z
