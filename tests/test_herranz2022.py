@@ -24,6 +24,8 @@ from snnlib.init.herranz2022 import (
     weight_mean,
     weight_variance,
 )
+from snnlib.networks import FeedForward
+from snnlib.neurons import RecurrentLIF
 from snnlib.surrogate import SHAPES, Surrogate
 
 LIMIT = stats.norm.isf(1e-7 / 2)
@@ -724,3 +726,118 @@ def test_networks_are_refused_before_anything_changes(build, settings, message):
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert [m.surrogate for m in network.modules() if isinstance(m, Recurrent)] == surrogates
     assert torch.equal(draw.get_state(), state)
+
+
+# --- The library's own recurrent neurons ----------------------------------------------------------
+
+
+def test_the_deviation_of_a_normal_potential_solves_its_equation():
+    for leak, theta, variance in ((0.0, 1.0, 0.3), (0.5, 2.0, 1.0), (0.95, 0.5, 20.0)):
+        d = herranz2022.normal_deviation(leak=leak, threshold=theta, variance=variance)
+        s = d * math.sqrt(math.pi / 2)
+        law = stats.norm(theta, s)
+        first, second = (
+            integrate.quad(lambda y, k=k, law=law: y**k * law.pdf(y), theta - 12 * s, theta)[0]
+            for k in (1, 2)
+        )
+        assert s**2 == pytest.approx(variance + leak**2 * (second - first**2), rel=1e-8)
+        assert d == pytest.approx(stats.norm(0, s).expect(abs), rel=1e-7)
+
+
+def test_a_stack_of_recurrent_lif_layers_with_an_example():
+    network = FeedForward(
+        nn.Linear(300, 400, bias=False),
+        RecurrentLIF(400, threshold=8.0, surrogate=Surrogate("gaussian")),
+        nn.Linear(400, 400, bias=False),
+        RecurrentLIF(400, threshold=8.0, surrogate=Surrogate("gaussian")),
+        nn.Linear(400, 10),
+    )
+    example = 2 * torch.rand(3, 4, 300, generator=seeded(1)) - 0.5
+    report = initialize_(network, "herranz2022", example=example, generator=seeded(2))
+    z, into = example.double(), 2 / 700
+    law = conditions(
+        fan_in=300,
+        width=400,
+        leak=0.5,
+        threshold=8.0,
+        input_mean=z.mean().item(),
+        input_variance=z.var(correction=0).item(),
+        input_weight_variance=into,
+        detach_reset=True,
+    )
+    assert drawn(network[1].weight, law.weight_mean, law.weight_variance, 9 / 5)
+    assert network[1].surrogate.dampening == pytest.approx(law.dampening)
+    assert network[1].surrogate.shape == "gaussian"
+    upper = conditions(
+        fan_in=400,
+        width=400,
+        leak=0.5,
+        threshold=8.0,
+        input_mean=0.5,
+        input_variance=0.25,
+        input_weight_variance=2 / 800,
+        detach_reset=True,
+        stacked=True,
+        input_dampening=law.dampening,
+    )
+    assert network[3].surrogate.dampening == pytest.approx(upper.dampening)
+    assert "IV not met" in report[1].note
+
+    # Condition IV alone takes the range of the example's values for the range of the potential.
+    network[1].surrogate = Surrogate("gaussian")
+    initialize_(
+        network,
+        "herranz2022",
+        example=example,
+        layers={"2": None, "3*": None},
+        conditions="I II IV",
+    )
+    reach, half = math.sqrt(3 * into), math.sqrt(3 * law.weight_variance)
+    low, high = voltage_range(
+        fan_in=300,
+        width=400,
+        leak=0.5,
+        threshold=8.0,
+        weight_min=law.weight_mean - half,
+        weight_max=law.weight_mean + half,
+        input_weight_min=-reach,
+        input_weight_max=reach,
+        input_low=example.min().item(),
+        input_high=example.max().item(),
+    )
+    s = sharpness("gaussian", law.second_moment, dampening=1.0, low=low - 8, high=high - 8)
+    assert network[1].surrogate.sharpness == pytest.approx(s)
+
+
+@pytest.mark.parametrize(("deviation", "rate"), [("normal", 0.5), (0.0, 0.443)])
+def test_networks_with_reset_to_zero_fire_half_of_the_time_with_the_deviation_only(deviation, rate):
+    """The standard error is 0.003, the tolerance 6 of them; the two cases differ by 17."""
+    rates = []
+    for seed in range(8):
+        draw = seeded(seed)
+        layer = RecurrentLIF(400, leak=0.25, reset="zero")
+        network = FeedForward(nn.Linear(100, 400, bias=False), layer)
+        initialize_(
+            network,
+            "herranz2022",
+            generator=draw,
+            conditions="I II",
+            input_weight_variance=0.04,
+            deviation=deviation,
+        )
+        with torch.no_grad():  # the law's mean, not the sample's
+            mean = layer.weight.sum() / (400 * 399)
+            d = 0.0
+            if deviation == "normal":
+                d = herranz2022.normal_deviation(leak=0.25, threshold=1.0, variance=8.0)
+            wanted = weight_mean(width=400, leak=0.25, threshold=1.0, reset="zero", deviation=d)
+            layer.weight.add_(wanted - mean).fill_diagonal_(0.0)
+            spikes = network(torch.randn(60, 4, 100, generator=draw))
+        rates.append(spikes[30:].mean().item())
+    assert abs(np.mean(rates) - rate) < 0.02
+
+
+def test_the_printed_multiplicative_reset_is_refused():
+    network = FeedForward(nn.Linear(5, 6), RecurrentLIF(6, reset="multiplicative"))
+    with pytest.raises(ValueError, match=r"knows the resets .* 'multiplicative'"):
+        initialize_(network, "herranz2022")

@@ -192,7 +192,8 @@ def initialize_(
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
             feed-forward share of the variance (0.9); "herranz2022" with `conditions` ("I II III
             IV", any subset), `input_mean` and `input_variance` of data, `input_weight_variance`
-            (Glorot's), `exact` (False), `deviation` (0), `detach_reset` (the layer's),
+            (Glorot's), `exact` (False), `deviation` (0; "normal" for reset to zero),
+            `detach_reset` (the layer's),
             `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
             meets condition IV); "lsuv" with `tolerance` (0.05) and
             `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",

@@ -48,6 +48,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -266,6 +267,45 @@ def weight_mean(
     else:
         total = 2 * (1 - neurons.leak) * neurons.threshold + neurons.reset
     return total / (width - 1)
+
+
+def normal_deviation(*, leak: Number, threshold: Number, variance: float) -> float:
+    r"""E|y − θ| of a neuron with reset to zero whose potential is normal around its threshold.
+
+    d = s √(2/π) with s the positive root of
+
+    s² = V + β² (θ²/4 − θ s/√(2π) + s² (1/2 − 1/(2π))),
+
+    V the variance of the drive, taken as independent of the potential before.
+
+    Args:
+        leak: β in [0, 1), a number or one per neuron (their mean is taken).
+        threshold: θ >= 0, likewise.
+        variance: V > 0 of recurrent and feed-forward input together; twice that of the latter by
+            condition II.
+
+    Returns:
+        d, the `deviation` of condition I.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Source: derived in the book.
+
+    Example:
+        Without leak nothing but the drive is left:
+
+        >>> d = normal_deviation(leak=0.0, threshold=1.0, variance=2.0)
+        >>> round(d - (2 * 2 / math.pi) ** 0.5, 12)
+        0.0
+    """
+    neurons = _neurons(leak, threshold, "zero")
+    drive = check_positive("variance", variance)
+    beta, theta = neurons.leak, neurons.threshold
+    a = 1 - beta**2 * (1 / 2 - 1 / (2 * math.pi))
+    b = beta**2 * theta / math.sqrt(2 * math.pi)
+    root = math.sqrt(b * b + 4 * a * (drive + beta**2 * theta**2 / 4))
+    return (root - b) / (2 * a) * math.sqrt(2 / math.pi)
 
 
 def weight_variance(
@@ -779,8 +819,8 @@ def _check_count(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
-def _check_from_zero(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
+def _check_from_zero(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
         raise ValueError(f"{name} must be >= 0 and finite, got {value!r}; nearest feasible: 0.0")
 
 
@@ -959,7 +999,15 @@ def _solve_layer(
     )
     centre = 0.0
     if "I" in wanted:
-        centre = weight_mean(width=width, deviation=given.get("deviation", 0.0), **neuron)
+        d = given.get("deviation", 0.0)
+        if d == "normal":
+            d = 0.0
+            if spiking.reset == "zero":
+                drive = 2 * square * fan_in * input_variance  # by condition II
+                d = normal_deviation(
+                    leak=spiking.leak, threshold=neuron["threshold"], variance=drive
+                )
+        centre = weight_mean(width=width, deviation=d, **neuron)
     spread = 1 / width
     if "II" in wanted:
         spread = weight_variance(
