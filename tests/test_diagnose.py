@@ -294,6 +294,26 @@ def test_a_potential_that_outgrows_its_format():
     assert "outgrows the number format" in finding.sentence
 
 
+def test_what_lies_between_weights_and_layer_is_named_as_the_cause():
+    """Max pooling of currents, as in many tutorials, takes the largest of four: a positive mean."""
+    pooled = nn.Sequential(
+        OrderedDict(
+            flat=nn.Flatten(0, 1),
+            conv=nn.Conv2d(1, 8, 3, bias=False),
+            pool=nn.MaxPool2d(2),
+            back=nn.Unflatten(0, (STEPS, 12)),
+            lif=LIF(threshold=0.5),
+        )
+    )
+    batch = constant(torch.randn(12, 1, 12, 12, generator=seeded()), STEPS)
+    initialize_(pooled, "micheli2024", example=batch, generator=seeded())
+    found = diagnose(pooled, batch)
+    finding = only(found, "positive drive")
+    assert "something between conv and the layer shifts them" in finding.sentence
+    assert "pool spikes instead" in finding.remedy
+    assert found.layers[0].predicted_rate is None and "have a mean" in found.notes[0]
+
+
 # --- form -----------------------------------------------------------------------------------------
 
 
@@ -357,7 +377,9 @@ def test_a_synapse_sums_weak_inputs_up():
         model[2].weight.mul_(0.01)
     (finding,) = diagnose(model, batch).findings
     assert (finding.kind, finding.layer) == ("dead", "3")
-    assert "standard deviation" in finding.sentence
+    assert "standard deviation" in finding.sentence and "rossbroich2022" in finding.remedy
+    initialize_(model, "rossbroich2022", rate=0.1, example=batch, generator=seeded())
+    assert diagnose(model, batch).healthy
 
 
 def test_a_recurrent_layer_is_measured_and_the_next_one_predicted():

@@ -267,19 +267,22 @@ def diagnose(
     if connections and not taken.broken:
         rates = {e.name: float(r.nanmean()) for e, r in zip(entries, found.rate, strict=True)}
         changed = taken.changed(entries, rates)
+        shifted = taken.shifted(entries)
         notes += [
             f"{name} is predicted from its measured currents, which are not what zero-mean weights "
-            "make of the spikes they get (a mean of the weights, or a normalization or scaling)"
+            "make of the spikes before them (pooling, normalization or scaling between them?)"
             for name in changed
+            if name not in shifted
         ]
         predictions, missing = predict(
             entries,
             connections,
             taken.covariances(changed),
-            taken.pairs(),
+            taken.pairs,
             taken.currents(),
             widths,
             changed=changed,
+            shifted=shifted,
             networks=networks,
             generator=generator,
         )
@@ -337,9 +340,7 @@ class _Taken:
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
-        own = entry.spiking.recurrent or any(c.recurrent for c in self.weights[name])
-        if own or not self.weights[name]:  # where no prediction comes from
-            self._keep(self.spikes, name, (spikes != 0).float())
+        self._keep(self.spikes, name, spikes != 0)
         if current is None:
             return
         if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
@@ -408,8 +409,20 @@ class _Taken:
             if name in changed or any(not c.fed_by for c in self.weights[name])
         }
 
-    def pairs(self) -> dict[str, np.ndarray]:
-        return {name: _second(torch.cat(blocks)) for name, blocks in self.spikes.items()}
+    def pairs(self, name: str) -> np.ndarray:
+        """E[x_s x_t] of a layer."""
+        return _second(torch.cat(self.spikes[name]))
+
+    def shifted(self, entries: Sequence[Entry]) -> list[str]:
+        """Layers whose currents have a mean that theory of zero mean cannot take."""
+        found = []
+        for entry in entries:
+            count, total, squares, _ = self.charge.get(entry.name, [0.0] * 4)
+            if count and abs(total) / count > 0.3 * math.sqrt(squares / count):
+                chance = 4 / math.sqrt(self.width(entry))
+                if abs(total) / count > chance * math.sqrt(squares / count):
+                    found.append(entry.name)
+        return found
 
 
 def _second(values: Tensor) -> np.ndarray:
@@ -516,6 +529,7 @@ def _facts(
     count, total, squares, top = taken.charge.get(entry.name, [0.0, 0.0, 0.0, math.nan])
     mean = total / count if count else math.nan
     nan = math.nan
+    gain = float(entry.spiking.input_gain.mean())
     return Facts(
         row=row,
         driven=bool(weights),
@@ -528,13 +542,13 @@ def _facts(
         bad_weights=tuple(
             c.name for c in weights if not bool(torch.isfinite(c.parameter.detach()).all())
         ),
-        weight_mean=sum(
+        weight_mean=gain
+        * sum(
             c.fan_in * float(c.parameter.detach().double().mean()) * (c.mean or 0.0)
             for c in weights
         ),
-        bias_mean=sum(
-            float(c.bias.detach().double().mean()) for c in weights if c.bias is not None
-        ),
+        bias_mean=gain
+        * sum(float(c.bias.detach().double().mean()) for c in weights if c.bias is not None),
         names=tuple(c.name for c in weights),
         square=float(back.square[index].sum()) if back else nan,
         slope=math.sqrt(float(back.slope[index])) if back else nan,

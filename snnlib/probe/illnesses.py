@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Finding", "findings"]
 
 INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
+INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
+STANDARDIZE = "batch = (batch - batch.mean()) / batch.std()"
 
 
 class Finding(NamedTuple):
@@ -53,8 +55,8 @@ class Facts(NamedTuple):
         largest: Largest absolute potential.
         bad: First step with a value that is not finite, and whether current or potential.
         bad_weights: Weights in front of it that hold such a value.
-        weight_mean: Σ n·E[w]·E[x] of those weights.
-        bias_mean: Mean of their biases.
+        weight_mean: λ Σ n·E[w]·E[x] of those weights.
+        bias_mean: λ times the mean of their biases.
         names: Their names.
         square: E[(dL/du)²], summed over steps.
         slope: Root mean square of the surrogate's slope at the last step.
@@ -114,6 +116,11 @@ def findings(layers: Sequence[Facts]) -> list[Finding]:
     return result
 
 
+def _initialize(layers: Sequence[Facts]) -> str:
+    """The call that draws all weights anew; behind synapses the one that counts their sums."""
+    return INITIALIZE_SYNAPSES if any(f.synapse for f in layers) else INITIALIZE
+
+
 def _place(layers: Sequence[Facts], name: str) -> int:
     return next(k for k, facts in enumerate(layers) if facts.row.name == name)
 
@@ -131,13 +138,13 @@ def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
     where = f"{_which(layers, k)} at step {step}"
     if facts.bad_weights:
         why = f"the weight of {', '.join(facts.bad_weights)} holds NaN or infinity"
-        remedy = INITIALIZE
+        remedy = _initialize(layers)
     elif facts.bad[1] == "current" and not facts.fed_by:
         why = "its input holds NaN or infinity there"
         remedy = "torch.isfinite(batch).all(): clean the data"
     else:
         why = "its potential outgrows the number format"
-        remedy = f"{INITIALIZE}, a leak below 1 and a reset"
+        remedy = f"{_initialize(layers)}, a leak below 1 and a reset"
     sentence = f"the first value that is not finite is a {facts.bad[1]} of {where}: {why}"
     return [Finding("not finite", facts.row.name, step, sentence, remedy)]
 
@@ -151,7 +158,7 @@ def _exploding_potential(layers: Sequence[Facts]) -> list[Finding]:
                 f"potentials of {_which(layers, k)} reach {f.largest:.3g}, "
                 f"{f.largest / scale:.3g} times the threshold{gain}"
             )
-            remedy = INITIALIZE if f.driven else "(batch - batch.mean()) / batch.std()"
+            remedy = _initialize(layers) if f.driven else STANDARDIZE
             return [Finding("exploding potential", f.row.name, None, sentence, remedy)]
     return []
 
@@ -170,7 +177,7 @@ def _weak_input(layers: Sequence[Facts]) -> list[Finding]:
             f"the currents of {_which(layers, k)} reach at most {f.largest_drive:.3g}, not its "
             f"threshold {f.row.threshold:.3g}, so it {reach}"
         )
-        remedy = INITIALIZE if f.driven else "batch = (batch - batch.mean()) / batch.std()"
+        remedy = _initialize(layers) if f.driven else STANDARDIZE
         return [Finding("weak input", f.row.name, 0, sentence, remedy)]
     return []
 
@@ -199,7 +206,7 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
             f"activity dies by {_which(layers, k)}: its currents have a standard deviation of "
             f"{f.fluctuation:.3g} at threshold {f.row.threshold:.3g}"
         )
-    return [Finding("dead", f.row.name, None, sentence, INITIALIZE)]
+    return [Finding("dead", f.row.name, None, sentence, _initialize(layers))]
 
 
 def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
@@ -232,7 +239,7 @@ def _saturated(layers: Sequence[Facts]) -> list[Finding]:
                 f"{_which(layers, k)} fires in {f.rate:.1%} of all steps: it tells no two inputs "
                 "apart"
             )
-            remedy = INITIALIZE if f.driven else "batch = (batch - batch.mean()) / batch.std()"
+            remedy = _initialize(layers) if f.driven else STANDARDIZE
             return [Finding("saturated", f.row.name, None, sentence, remedy)]
     return []
 
@@ -252,18 +259,22 @@ def _mean_drive(layers: Sequence[Facts]) -> list[Finding]:
         if not _pulled(f):
             continue
         sign = "positive" if f.drive > 0 else "negative"
-        weights = abs(f.weight_mean) >= abs(f.bias_mean)
-        cause = (
-            f"weights of {', '.join(f.names)} have a mean, n·E[w]·E[x] = {f.weight_mean:.3g}"
-            if weights
-            else f"biases of {', '.join(f.names)} have the mean {f.bias_mean:.3g}"
-        )
+        remedy = _initialize(layers)
+        if abs(f.weight_mean + f.bias_mean - f.drive) > 0.5 * abs(f.drive):
+            cause = f"something between {', '.join(f.names)} and the layer shifts them"
+            remedy = "pool or normalize so that currents keep a mean of 0 (pool spikes instead)"
+        elif abs(f.weight_mean) >= abs(f.bias_mean):
+            cause = (
+                f"weights of {', '.join(f.names)} have a mean, n·E[w]·E[x] = {f.weight_mean:.3g}"
+            )
+        else:
+            cause = f"biases of {', '.join(f.names)} have the mean {f.bias_mean:.3g}"
         effect = "towards constant firing" if f.drive > 0 else "below the threshold"
         sentence = (
             f"the currents of {_which(layers, k)} have the mean {f.drive:.3g} beside a standard "
             f"deviation of {f.fluctuation:.3g}, which pulls it {effect}: {cause}"
         )
-        return [Finding(f"{sign} drive", f.row.name, None, sentence, INITIALIZE)]
+        return [Finding(f"{sign} drive", f.row.name, None, sentence, remedy)]
     return []
 
 
@@ -277,7 +288,7 @@ def _silent_neurons(layers: Sequence[Facts]) -> list[Finding]:
         f"{never:.1%} of the neurons of {_which(layers, k)} fire in no sample at no step; "
         f"those that do carry a rate of {f.rate:.3g}"
     )
-    return [Finding("silent neurons", f.row.name, None, sentence, INITIALIZE)]
+    return [Finding("silent neurons", f.row.name, None, sentence, _initialize(layers))]
 
 
 def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
@@ -292,7 +303,7 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
                 f"at this width (down to {width} neurons) a sample leaves {_which(layers, k)} "
                 f"silent at the first step with probability {risk:.2g} over weights drawn anew"
             )
-            remedy = "wider layers, or a lower threshold; " + INITIALIZE
+            remedy = "wider layers, or a lower threshold; " + _initialize(layers)
             return [Finding("extinction risk", f.row.name, 0, sentence, remedy)]
     return []
 
@@ -321,18 +332,20 @@ def _gradient(layers: Sequence[Facts]) -> list[Finding]:
     if len(reached) < 2:
         return []
     (first, low), (last, high) = reached[0], reached[-1]
-    ratio = low.square / high.square
+    # Summed over neurons: a wide layer shares among more what comes back to it.
+    ratio = low.square * low.row.width / (high.square * high.row.width)
     if 1e-4 <= ratio <= 1e4:
         return []
     factor = ratio ** (1 / (last - first))
     kind = "vanishing gradient" if ratio < 1 else "exploding gradient"
     sentence = (
-        f"E[(dL/du)²] is {low.square:.2g} in {_which(layers, first)} and {high.square:.2g} in "
+        f"Σ (dL/du)² over neurons and steps is {low.square * low.row.width:.2g} in "
+        f"{_which(layers, first)} and {high.square * high.row.width:.2g} in "
         f"{_which(layers, last)}: a factor of {factor:.3g} a layer on the way back"
     )
     remedy = (
         "a surrogate that keeps it: snnlib.surrogate.Surrogate(shape, sharpness="
-        "snnlib.meanfield.matched_sharpness(shape, threshold)), with " + INITIALIZE
+        "snnlib.meanfield.matched_sharpness(shape, threshold)), with " + _initialize(layers)
     )
     return [Finding(kind, low.row.name, None, sentence, remedy)]
 
