@@ -321,6 +321,8 @@ def test_it_prints_renders_and_draws(healthy):
     pytest.importorskip("matplotlib")
     sick = diagnose(network(depth=8, init=None, threshold=1.0))
     text, page = str(sick), sick._repr_html_()
+    assert repr(sick) == f"Diagnosis(8 layers, 6 steps: dead in '{sick.findings[0].layer}')"
+    assert repr(healthy) == "Diagnosis(5 layers, 6 steps: healthy)"
     assert "1. dead: gain" in text and "→ snnlib.init.initialize_" in text
     assert "synaptic operations" in text and len({len(x) for x in text.split("\n\n")}) > 1
     assert "<strong>dead</strong>" in page and page.count("<tr>") == 9

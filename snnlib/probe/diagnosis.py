@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class LayerDiagnosis:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found. Prints as a table and sentences, renders as HTML, draws with `plot`.
 
@@ -107,7 +107,7 @@ class Diagnosis:
 
     layers: tuple[LayerDiagnosis, ...]
     findings: tuple[Finding, ...]
-    statistics: Statistics = field(repr=False)
+    statistics: Statistics
     samples: int = 1
     notes: tuple[str, ...] = ()
 
@@ -125,6 +125,10 @@ class Diagnosis:
     def multiplications(self) -> float:
         """Multiplications caused by real values, per sample."""
         return sum(layer.multiplications for layer in self.layers)
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{f.kind} in {f.layer!r}" for f in self.findings) or "healthy"
+        return f"Diagnosis({len(self.layers)} layers, {self._steps()} steps: {found})"
 
     def __str__(self) -> str:
         rows = _table(self)
@@ -260,7 +264,6 @@ def diagnose(
     back = gradients(network, batch, loss, seed, time) if gradient else None
     found = statistics(entries, taken.rows, back.variance if back else None)
     widths = {entry.name: taken.width(entry) for entry in entries}
-    steps = found.rate.shape[1]
     generator = torch.Generator().manual_seed(seed)
     predictions: dict[str, Prediction] = {}
     missing: dict[str, str] = {}
@@ -301,7 +304,6 @@ def diagnose(
         for name, why in missing.items()
         if "data drive" not in why
     ]
-    assert steps > 0
     return Diagnosis(layers, tuple(findings(facts)), found, samples, tuple(notes))
 
 
