@@ -1,6 +1,7 @@
 """Each illness is planted alone and told in words; a healthy network has none."""
 
 import copy
+import importlib
 import math
 from collections import OrderedDict
 
@@ -223,7 +224,11 @@ def test_gradients_over_depth(sharpness, kind):
     record = probe.record(model, data()).gradient_variance.sum(1)
     factor = float(record[0] / record[-1]) ** (1 / 11)
     assert f"a factor of {factor:.2g}"[:14] in finding.sentence
-    assert "matched_sharpness" in finding.remedy
+    # The remedy, followed to the letter.
+    assert 'surrogate=snnlib.surrogate.Surrogate("gaussian", sharpness=' in finding.remedy
+    sharpness = float(finding.remedy.partition("sharpness=")[2].partition(")")[0])
+    mended = network(depth=12, surrogate=Surrogate("gaussian", sharpness=sharpness))
+    assert diagnose(mended, gradient=True).healthy
 
 
 def test_the_surrogate_misses_the_potentials():
@@ -382,6 +387,42 @@ def test_a_synapse_sums_weak_inputs_up():
     assert "standard deviation" in finding.sentence and "rossbroich2022" in finding.remedy
     initialize_(model, "rossbroich2022", rate=0.1, example=batch, generator=seeded())
     assert diagnose(model, batch).healthy
+
+
+def sharp(library: str) -> nn.Module:
+    """Two layers whose surrogate is too narrow; SpikingJelly's grow in height as they narrow."""
+    if library == "spikingjelly":
+        spikingjelly = pytest.importorskip("spikingjelly.activation_based.neuron")
+        from spikingjelly.activation_based import surrogate
+
+        narrow = surrogate.Sigmoid(alpha=1e5)
+        neurons = [spikingjelly.LIFNode(surrogate_function=narrow) for _ in range(2)]
+        container = nn.Sequential
+    elif library == "norse":
+        norse = pytest.importorskip("norse.torch")
+        p = norse.LIFBoxParameters(
+            method="tanh", alpha=torch.as_tensor(1e3), tau_mem_inv=torch.as_tensor(500.0)
+        )
+        neurons = [norse.LIFBoxCell(p) for _ in range(2)]
+        container = norse.SequentialState
+    else:
+        snn = pytest.importorskip("snntorch")
+        narrow = snn.surrogate.fast_sigmoid(slope=1e3)
+        neurons = [snn.Leaky(beta=0.5, spike_grad=narrow, init_hidden=True) for _ in range(2)]
+        container = nn.Sequential
+    return container(nn.Linear(200, 200), neurons[0], nn.Linear(200, 200), neurons[1])
+
+
+@pytest.mark.parametrize("library", ["snntorch", "spikingjelly", "norse"])
+def test_the_surrogate_that_mends_a_foreign_network_exists_there(library):
+    """The call in the remedy makes a surrogate of that library."""
+    model, batch = sharp(library), data(200)
+    initialize_(model, "micheli2024", example=batch, generator=seeded())
+    finding = diagnose(model, batch, gradient=True).findings[0]
+    assert finding.kind == "surrogate misses" or library == "spikingjelly"
+    call = finding.remedy.partition(" with ")[0]
+    assert call.startswith(f"snnlib.interop.{library}.surrogate_from_snnlib(")
+    eval(call, {"snnlib": importlib.import_module("snnlib")})
 
 
 def test_a_recurrent_layer_is_measured_and_the_next_one_predicted():

@@ -556,8 +556,16 @@ def _facts(
         slope=math.sqrt(float(back.slope[index])) if back else nan,
         fed_by=tuple(layer.name for c in weights for layer in c.fed_by),
         synapse=entry.spiking.synapse is not None,
+        shape=_shape(entry),
+        library=entry.spiking.library,
         feeds=any(entry.name == layer.name for c in connections for layer in c.fed_by),
     )
+
+
+def _shape(entry: Entry) -> str:
+    """Shape of our surrogate, else one that the other library has."""
+    known = getattr(getattr(entry.module, "surrogate", None), "shape", None)
+    return known or ("sigmoid" if entry.spiking.library == "norse" else "arctan")
 
 
 def _table(found: Diagnosis) -> list[list[str]]:

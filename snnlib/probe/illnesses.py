@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 
+from snnlib.meanfield import matched_sharpness
+
 if TYPE_CHECKING:
     from snnlib.probe.diagnosis import LayerDiagnosis
 
@@ -63,6 +65,8 @@ class Facts(NamedTuple):
         fed_by: Names of the layers that feed those weights.
         feeds: Whether its spikes meet weights.
         synapse: Whether a synaptic current sums its input up.
+        shape: Shape of its surrogate if it is one of ours, else one that its library has.
+        library: Where its neuron comes from.
     """
 
     row: LayerDiagnosis
@@ -82,6 +86,8 @@ class Facts(NamedTuple):
     fed_by: tuple[str, ...]
     feeds: bool
     synapse: bool
+    shape: str
+    library: str
 
     @property
     def rate(self) -> float:
@@ -317,12 +323,21 @@ def _surrogate(layers: Sequence[Facts]) -> list[Finding]:
                 f"root mean square {f.slope:.2g} where the potentials (standard deviation "
                 f"{deviation:.2g}, threshold {f.row.threshold:.3g}) are"
             )
-            remedy = (
-                "a wider surrogate: snnlib.surrogate.Surrogate(shape, sharpness="
-                "snnlib.meanfield.matched_sharpness(shape, threshold))"
-            )
+            remedy = _matched(f)
             return [Finding("surrogate misses", f.row.name, None, sentence, remedy)]
     return []
+
+
+def _matched(f: Facts) -> str:
+    """A surrogate under which gradients keep their size at unit variance of the potentials."""
+    try:
+        sharpness = matched_sharpness(f.shape, f.row.threshold)
+    except ValueError:
+        return "another threshold: no neuron fires at this one"
+    made = f'snnlib.surrogate.Surrogate("{f.shape}", sharpness={sharpness:.3g})'
+    if f.library == "snnlib":
+        return f"surrogate={made}"
+    return f"snnlib.interop.{f.library}.surrogate_from_snnlib({made})"
 
 
 def _gradient(layers: Sequence[Facts]) -> list[Finding]:
@@ -343,10 +358,7 @@ def _gradient(layers: Sequence[Facts]) -> list[Finding]:
         f"{_which(layers, first)} and {high.square * high.row.width:.2g} in "
         f"{_which(layers, last)}: a factor of {factor:.3g} a layer on the way back"
     )
-    remedy = (
-        "a surrogate that keeps it: snnlib.surrogate.Surrogate(shape, sharpness="
-        "snnlib.meanfield.matched_sharpness(shape, threshold)), with " + _initialize(layers)
-    )
+    remedy = f"{_matched(low)} with {_initialize(layers)}"
     return [Finding(kind, low.row.name, None, sentence, remedy)]
 
 
