@@ -481,3 +481,20 @@ def test_recurrent_weights_are_silent_at_the_first_step():
     moment = x.double().square().mean().item()
     assert rows[0].rate == rows[1].rate
     assert rows[0].rate == pytest.approx(stats.norm.sf(1 / math.sqrt(2 * moment)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("micheli2024", {}),
+        ("mean_field", {"rate": 0.2, "steps": 3}),
+        ("spikeinit2026", {"rate": 0.1}),
+    ],
+)
+def test_the_report_says_that_recurrent_variance_is_added(method, settings):
+    notes = {
+        r.layer: r.note
+        for r in initialize_(Loop(), method, example=torch.ones(3, 5, 60), **settings)
+    }
+    assert "adds to the feed-forward variance from the second step on" in notes["recur"]
+    assert not any("adds" in notes[name] for name in ("feed", "out", "readout"))

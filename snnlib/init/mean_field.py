@@ -17,7 +17,7 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from snnlib.init.method import Feeding, Method, check_positive, driven_neuron
+from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, sharing
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import gain_for_rate
 from snnlib.neurons.lif import RULES, Reset
@@ -137,6 +137,11 @@ def _feeding(connection: Connection, settings: dict[str, Any]) -> Feeding | None
     return Feeding(None, rate, rate * height**2)
 
 
+def _remark(connection: Connection, settings: dict[str, Any]) -> str:
+    notes = (driven_neuron(connection).note, sharing(connection))
+    return "; ".join(note for note in notes if note)
+
+
 METHOD = Method(
     "mean_field",
     SOURCE,
@@ -146,4 +151,5 @@ METHOD = Method(
     free=True,
     rate=_rate,
     feeding=_feeding,
+    remark=_remark,
 )
