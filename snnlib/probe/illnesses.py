@@ -231,8 +231,8 @@ def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
             f"{last} and never again in the {silent} steps after it"
         )
         remedy = (
-            "snnlib.meanfield.gain_for_rate(rate, leak=..., threshold=..., steps=...) for a gain "
-            "that lasts, or an input at every step"
+            'snnlib.init.initialize_(model, "mean_field", rate=0.2, '
+            f"steps={len(rate)}, example=batch), with an input at every step"
         )
         return [Finding("dies later", f.row.name, last + 1, sentence, remedy)]
     return []
