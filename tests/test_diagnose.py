@@ -13,7 +13,7 @@ from snnlib import probe
 from snnlib.init import initialize_
 from snnlib.meanfield import critical_gain, extinction_probability, matched_sharpness
 from snnlib.networks import FeedForward, constant, convnet, mlp
-from snnlib.neurons import LIF
+from snnlib.neurons import LIF, CurrentLIF
 from snnlib.probe.prediction import extinction
 from snnlib.surrogate import Surrogate
 
@@ -176,6 +176,10 @@ def test_extinction_risk(width):
     known = extinction(0.3085, [width] * 6, [gains] * 5, [THRESHOLD] * 5)
     expected = extinction_probability(width=width, depth=5, threshold=THRESHOLD, gain=gains)
     assert known[-1] == pytest.approx(expected, rel=0.02)
+    assert '"mean_field", rate=0.3, steps=6, example=batch)' in finding.remedy
+    initialize_(model, "mean_field", rate=0.3, steps=6, example=data(width), generator=seeded())
+    mended = diagnose(model, data(width))
+    assert all(a.extinction < b for a, b in zip(mended.layers, risks, strict=True))
 
 
 def test_input_too_weak():
@@ -229,6 +233,26 @@ def test_gradients_over_depth(sharpness, kind):
     sharpness = float(finding.remedy.partition("sharpness=")[2].partition(")")[0])
     mended = network(depth=12, surrogate=Surrogate("gaussian", sharpness=sharpness))
     assert diagnose(mended, gradient=True).healthy
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 15.0])
+def test_the_surrogate_in_the_remedy_suits_leaky_neurons(sharpness):
+    """Their potentials are neither Gaussian nor of unit variance; the remedy is of one surrogate,
+    whether it is too wide or too narrow."""
+
+    def build(surrogate):
+        return network(depth=10, leak=0.9, threshold=1.0, surrogate=surrogate)
+
+    batch = data()[:1, :8].expand(20, -1, -1)
+    found = diagnose(build(Surrogate("arctan", sharpness=sharpness)), batch, gradient=True)
+    assert kinds(found)[-1] == ("exploding" if sharpness == 1 else "vanishing") + " gradient"
+    (remedy,) = {f.remedy for f in found.findings if "sharpness=" in f.remedy}
+    mended = build(
+        Surrogate("arctan", sharpness=float(remedy.partition("sharpness=")[2].partition(")")[0]))
+    )
+    assert not any(
+        "sharpness=" in f.remedy for f in diagnose(mended, batch, gradient=True).findings
+    )
 
 
 def test_the_surrogate_misses_the_potentials():
@@ -335,7 +359,7 @@ def test_it_prints_renders_and_draws(healthy):
     figure = healthy.plot()
     assert [axes.get_ylabel() for axes in figure.axes] == ["firing rate", "Var[u]", "Var[dL/du]"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"layer"}
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()][:2] == [
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == [
         "step 0, measured",
         "step 0, predicted",
     ]
@@ -387,6 +411,18 @@ def test_a_synapse_sums_weak_inputs_up():
     assert "standard deviation" in finding.sentence and "rossbroich2022" in finding.remedy
     initialize_(model, "rossbroich2022", rate=0.1, example=batch, generator=seeded())
     assert diagnose(model, batch).healthy
+
+
+def test_behind_synapses_a_deep_layer_may_be_late_rather_than_dead():
+    """The call that suits synapses does not help once it was made: the steps run out."""
+    layers = [CurrentLIF(leak=0.8, synapse_leak=0.9) for _ in range(5)]
+    model = nn.Sequential(*(m for lif in layers for m in (nn.Linear(100, 100), lif)))
+    batch = data(100)[:1, :4].expand(8, -1, -1)
+    initialize_(model, "rossbroich2022", rate=0.1, example=batch, generator=seeded())
+    finding = diagnose(model, batch).findings[0]
+    assert finding.kind == "dead" and "starts some steps after the one before" in finding.sentence
+    assert finding.remedy == "more than 8 time steps, or faster synapses"
+    assert "dead" not in kinds(diagnose(model, batch[:1].expand(60, -1, -1)))
 
 
 def sharp(library: str) -> nn.Module:

@@ -319,6 +319,7 @@ class _Taken:
         self.charge: dict[str, list[float]] = {}  # count, sum, sum of squares, largest
         self.bad: dict[str, tuple[int, str]] = {}  # first step that is not finite, and where
         self.largest: dict[str, float] = {}
+        self.potentials: dict[str, Tensor] = {}  # some of the last step
         self.weights: dict[str, list[Connection]] = {}
         self.samples = 1
 
@@ -338,6 +339,7 @@ class _Taken:
             current = self._finite(entry, current, "current")
         if membrane is not None:
             size = self._finite(entry, membrane, "potential").abs()
+            self.potentials[name] = membrane[-1].flatten()[:8192].double().cpu()
             if size.numel():
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
         if name not in self.weights:
@@ -556,6 +558,7 @@ def _facts(
         slope=math.sqrt(float(back.slope[index])) if back else nan,
         fed_by=tuple(layer.name for c in weights for layer in c.fed_by),
         synapse=entry.spiking.synapse is not None,
+        potentials=taken.potentials.get(entry.name, torch.zeros(0, dtype=torch.float64)),
         shape=_shape(entry),
         library=entry.spiking.library,
         feeds=any(entry.name == layer.name for c in connections for layer in c.fed_by),

@@ -11,8 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
+from scipy.optimize import brentq
+from torch import Tensor
 
 from snnlib.meanfield import matched_sharpness
+from snnlib.surrogate import Surrogate
 
 if TYPE_CHECKING:
     from snnlib.probe.diagnosis import LayerDiagnosis
@@ -21,6 +24,7 @@ __all__ = ["Facts", "Finding", "findings"]
 
 INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
 INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
+LOG_SHARPNESS = 7.0
 STANDARDIZE = "batch = (batch - batch.mean()) / batch.std()"
 
 
@@ -65,6 +69,7 @@ class Facts(NamedTuple):
         fed_by: Names of the layers that feed those weights.
         feeds: Whether its spikes meet weights.
         synapse: Whether a synaptic current sums its input up.
+        potentials: Some of its potentials at the last step.
         shape: Shape of its surrogate if it is one of ours, else one that its library has.
         library: Where its neuron comes from.
     """
@@ -86,6 +91,7 @@ class Facts(NamedTuple):
     fed_by: tuple[str, ...]
     feeds: bool
     synapse: bool
+    potentials: Tensor
     shape: str
     library: str
 
@@ -212,7 +218,24 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
             f"activity dies by {_which(layers, k)}: its currents have a standard deviation of "
             f"{f.fluctuation:.3g} at threshold {f.row.threshold:.3g}"
         )
+    late = _late(layers[:k])
+    if late is not None:
+        sentence += (
+            f"; behind synapses each layer starts some steps after the one before, layer "
+            f"{layers[k - 1].row.name} at step {late}"
+        )
+        remedy = f"more than {len(f.row.rate)} time steps, or faster synapses"
+        return [Finding("dead", f.row.name, None, sentence, remedy)]
     return [Finding("dead", f.row.name, None, sentence, _initialize(layers))]
+
+
+def _late(before: Sequence[Facts]) -> int | None:
+    """First step with spikes of the last of these layers, if steps run out on the way to it."""
+    if not before or not before[-1].synapse:
+        return None
+    rate = before[-1].row.rate
+    start = int((rate > 0).int().argmax())
+    return start if start > len(rate) / 2 else None
 
 
 def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
@@ -309,7 +332,10 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
                 f"at this width (down to {width} neurons) a sample leaves {_which(layers, k)} "
                 f"silent at the first step with probability {risk:.2g} over weights drawn anew"
             )
-            remedy = "wider layers, or a lower threshold; " + _initialize(layers)
+            remedy = (
+                "wider layers, a lower threshold, or more spikes: snnlib.init.initialize_(model, "
+                f'"mean_field", rate=0.3, steps={len(f.row.rate)}, example=batch)'
+            )
             return [Finding("extinction risk", f.row.name, 0, sentence, remedy)]
     return []
 
@@ -323,7 +349,8 @@ def _surrogate(layers: Sequence[Facts]) -> list[Finding]:
                 f"root mean square {f.slope:.2g} where the potentials (standard deviation "
                 f"{deviation:.2g}, threshold {f.row.threshold:.3g}) are"
             )
-            remedy = _matched(f)
+            gradient = _gradient(layers)  # one surrogate for both
+            remedy = gradient[0].remedy if gradient else _matched(f)
             return [Finding("surrogate misses", f.row.name, None, sentence, remedy)]
     return []
 
@@ -334,6 +361,11 @@ def _matched(f: Facts) -> str:
         sharpness = matched_sharpness(f.shape, f.row.threshold)
     except ValueError:
         return "another threshold: no neuron fires at this one"
+    return _call(f, sharpness)
+
+
+def _call(f: Facts, sharpness: float) -> str:
+    """Makes a surrogate for that layer."""
     made = f'snnlib.surrogate.Surrogate("{f.shape}", sharpness={sharpness:.3g})'
     if f.library == "snnlib":
         return f"surrogate={made}"
@@ -347,6 +379,7 @@ def _gradient(layers: Sequence[Facts]) -> list[Finding]:
     if len(reached) < 2:
         return []
     (first, low), (last, high) = reached[0], reached[-1]
+    middle = reached[len(reached) // 2][1]
     # Summed over neurons: a wide layer shares among more what comes back to it.
     ratio = low.square * low.row.width / (high.square * high.row.width)
     if 1e-4 <= ratio <= 1e4:
@@ -358,8 +391,26 @@ def _gradient(layers: Sequence[Facts]) -> list[Finding]:
         f"{_which(layers, first)} and {high.square * high.row.width:.2g} in "
         f"{_which(layers, last)}: a factor of {factor:.3g} a layer on the way back"
     )
-    remedy = f"{_matched(low)} with {_initialize(layers)}"
-    return [Finding(kind, low.row.name, None, sentence, remedy)]
+    return [Finding(kind, low.row.name, None, sentence, _balanced(middle, factor, layers))]
+
+
+def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
+    """A surrogate under which the gradient keeps its size, from the potentials as measured.
+
+    One step asks for E[σ'²] divided by the factor; products of several steps fall faster, which
+    the exponent 3/4 allows for. Where no surrogate of height 1 does, the one of unit variance.
+    """
+    potentials = f.potentials[torch.isfinite(f.potentials)]
+    target = f.slope**2 / factor**0.75 if factor > 0 else math.inf
+
+    def excess(log_sharpness: float) -> float:
+        surrogate = Surrogate(f.shape, sharpness=math.exp(log_sharpness))
+        slopes = surrogate.derivative(potentials - f.row.threshold)
+        return float(slopes.square().mean()) - target
+
+    if not len(potentials) or not excess(LOG_SHARPNESS) < 0 < excess(-LOG_SHARPNESS):
+        return f"{_matched(f)} with {_initialize(layers)}"
+    return _call(f, math.exp(brentq(excess, -LOG_SHARPNESS, LOG_SHARPNESS, xtol=1e-4)))
 
 
 Look: TypeAlias = Callable[[Sequence[Facts]], list[Finding]]
