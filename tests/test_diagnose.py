@@ -421,7 +421,7 @@ def test_behind_synapses_a_deep_layer_may_be_late_rather_than_dead():
     initialize_(model, "rossbroich2022", rate=0.1, example=batch, generator=seeded())
     finding = diagnose(model, batch).findings[0]
     assert finding.kind == "dead" and "starts some steps after the one before" in finding.sentence
-    assert finding.remedy == "more than 8 time steps, or faster synapses"
+    assert "if that was done, more than 8 time steps or faster synapses" in finding.remedy
     assert "dead" not in kinds(diagnose(model, batch[:1].expand(60, -1, -1)))
 
 

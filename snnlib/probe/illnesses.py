@@ -224,7 +224,10 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
             f"; behind synapses each layer starts some steps after the one before, layer "
             f"{layers[k - 1].row.name} at step {late}"
         )
-        remedy = f"more than {len(f.row.rate)} time steps, or faster synapses"
+        remedy = (
+            f"{INITIALIZE_SYNAPSES}, and if that was done, more than {len(f.row.rate)} time steps "
+            "or faster synapses"
+        )
         return [Finding("dead", f.row.name, None, sentence, remedy)]
     return [Finding("dead", f.row.name, None, sentence, _initialize(layers))]
 
