@@ -421,8 +421,22 @@ def test_behind_synapses_a_deep_layer_may_be_late_rather_than_dead():
     initialize_(model, "rossbroich2022", rate=0.1, example=batch, generator=seeded())
     finding = diagnose(model, batch).findings[0]
     assert finding.kind == "dead" and "starts some steps after the one before" in finding.sentence
-    assert "if that was done, more than 8 time steps or faster synapses" in finding.remedy
+    assert "if that was done, with rate=0.02, or more than 8 time steps" in finding.remedy
     assert "dead" not in kinds(diagnose(model, batch[:1].expand(60, -1, -1)))
+
+
+def test_behind_synapses_a_lower_rate_keeps_layers_alive_that_a_higher_one_does_not():
+    """Spikes reset the potential, so layers fire less than assumed, each less than the last."""
+    layers = [CurrentLIF(leak=0.9, synapse_leak=0.8) for _ in range(5)]
+    model = nn.Sequential(*(m for lif in layers for m in (nn.Linear(100, 100), lif)))
+    batch = torch.randn(40, 8, 100, generator=seeded())
+    found = {}
+    for rate in (0.1, 0.02):
+        initialize_(model, "rossbroich2022", rate=rate, example=batch, generator=seeded())
+        found[rate] = diagnose(model, batch)
+    finding = found[0.1].findings[0]
+    assert finding.kind == "dead" and "if that was done, with rate=0.02" in finding.remedy
+    assert "dead" not in kinds(found[0.02]) and found[0.02].layers[-1].rate.mean() > 0.02
 
 
 def sharp(library: str) -> nn.Module:

@@ -218,18 +218,17 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
             f"activity dies by {_which(layers, k)}: its currents have a standard deviation of "
             f"{f.fluctuation:.3g} at threshold {f.row.threshold:.3g}"
         )
-    late = _late(layers[:k])
-    if late is not None:
-        sentence += (
-            f"; behind synapses each layer starts some steps after the one before, layer "
-            f"{layers[k - 1].row.name} at step {late}"
-        )
-        remedy = (
-            f"{INITIALIZE_SYNAPSES}, and if that was done, more than {len(f.row.rate)} time steps "
-            "or faster synapses"
-        )
-        return [Finding("dead", f.row.name, None, sentence, remedy)]
-    return [Finding("dead", f.row.name, None, sentence, _initialize(layers))]
+    remedy = _initialize(layers)
+    if f.synapse:  # spikes get fewer from layer to layer; a lower rate asks for a higher gain
+        remedy += "; if that was done, with rate=0.02"
+        late = _late(layers[:k])
+        if late is not None:
+            sentence += (
+                "; behind synapses each layer starts some steps after the one before, layer "
+                f"{layers[k - 1].row.name} at step {late}"
+            )
+            remedy += f", or more than {len(f.row.rate)} time steps"
+    return [Finding("dead", f.row.name, None, sentence, remedy)]
 
 
 def _late(before: Sequence[Facts]) -> int | None:
