@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnlib import _html
 from snnlib._extras import require
 from snnlib.init.pairing import Connection, pair
 from snnlib.meanfield import critical_gain
@@ -144,10 +145,6 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         head, *body = _table(self)
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body
-        )
-        heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
         notes = "".join(f"<p>{escape(text)}</p>" for text in (self._cost(), *self.notes))
         if self.findings:
             said = "".join(
@@ -158,11 +155,11 @@ class Diagnosis:
             said = f"<ol>{said}</ol>"
         else:
             said = f"<p>{escape(self._sentences()[0])}</p>"
-        return (
-            f"{said}<table><caption>Spiking layers, means over {self._steps()} steps and "
-            f"{self.samples} samples; ± is the spread over networks of this width</caption>"
-            f"<thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>{notes}"
+        caption = (
+            f"Spiking layers, means over {self._steps()} steps and {self.samples} samples; "
+            "± is the spread over networks of this width"
         )
+        return f"{said}{_html.table(head, body, caption)}{notes}"
 
     def plot(self) -> Figure:
         """Draw rate, Var[u] and gradient by layer, first and last step, with the prediction.
