@@ -38,7 +38,7 @@ class Finding(NamedTuple):
         layer: Name of the layer where it starts.
         step: The step where it starts; None if it concerns all.
         sentence: What is wrong.
-        remedy: The call, or the change, that mends it.
+        remedy: The call, or the change, that mends it; behind a `#` what helps besides.
     """
 
     kind: str
@@ -156,7 +156,7 @@ def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
         remedy = "torch.isfinite(batch).all(): clean the data"
     else:
         why = "its potential outgrows the number format"
-        remedy = f"{_initialize(layers)}, a leak below 1 and a reset"
+        remedy = f"{_initialize(layers)}  # and a leak below 1 and a reset"
     sentence = f"the first value that is not finite is a {facts.bad[1]} of {where}: {why}"
     return [Finding("not finite", facts.row.name, step, sentence, remedy)]
 
@@ -220,7 +220,7 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
         )
     remedy = _initialize(layers)
     if f.synapse:  # spikes get fewer from layer to layer; a lower rate asks for a higher gain
-        remedy += "; if that was done, with rate=0.02"
+        remedy += "  # if that was done, with rate=0.02"
         late = _late(layers[:k])
         if late is not None:
             sentence += (
@@ -257,7 +257,7 @@ def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
         )
         remedy = (
             'snnlib.init.initialize_(model, "mean_field", rate=0.2, '
-            f"steps={len(rate)}, example=batch), with an input at every step"
+            f"steps={len(rate)}, example=batch)  # and an input at every step"
         )
         return [Finding("dies later", f.row.name, last + 1, sentence, remedy)]
     return []
@@ -335,8 +335,8 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
                 f"silent at the first step with probability {risk:.2g} over weights drawn anew"
             )
             remedy = (
-                "wider layers, a lower threshold, or more spikes: snnlib.init.initialize_(model, "
-                f'"mean_field", rate=0.3, steps={len(f.row.rate)}, example=batch)'
+                'snnlib.init.initialize_(model, "mean_field", rate=0.3, '
+                f"steps={len(f.row.rate)}, example=batch)  # or wider layers, or a lower threshold"
             )
             return [Finding("extinction risk", f.row.name, 0, sentence, remedy)]
     return []
