@@ -513,3 +513,12 @@ def test_a_normalization_restarts_the_prediction():
     del model.norm
     model.norm = nn.Identity()
     assert not diagnose(model).notes
+
+
+def test_a_forgotten_time_axis_is_pointed_out():
+    network = nn.Sequential(nn.Linear(20, 30), LIF(), nn.Linear(30, 10), LIF())
+    static = torch.randn(8, 20, generator=torch.Generator().manual_seed(3))
+    notes = probe.diagnose(network, static, gradient=False, networks=0).notes
+    assert any("(8, 20) is read as 8 steps of one sample" in note for note in notes)
+    notes = probe.diagnose(network, static.expand(4, 8, 20), gradient=False, networks=0).notes
+    assert not any("is read as" in note for note in notes)

@@ -250,6 +250,11 @@ def diagnose(
     network = getattr(model, "_orig_mod", model)
     time = resolve_time(network, batch, time)
     notes: list[str] = []
+    if isinstance(batch, Tensor) and batch.dim() == 2:
+        notes.append(
+            f"The batch {tuple(batch.shape)} is read as {len(batch)} steps of one sample; "
+            "a batch of static inputs needs batch.expand(T, *batch.shape)"
+        )
     try:
         connections = pair(network, batch, time=time)
     except ValueError as error:
