@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -83,9 +84,9 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
     """Whether one call of a network runs all time steps ("inside") or one ("outside").
 
     "auto" asks the spiking layers: if all take whole sequences, it is "inside". If they take
-    single steps, the network runs on the first two and the first three steps of the batch: one
-    that calls a layer of weights more than once holds the loop itself, one that calls each of them
-    once, or accepts a single step only, does not.
+    single steps, the network runs on the first two and the first three steps of the batch, or on
+    all of it where its loop needs them: one that calls a layer of weights more than once holds the
+    loop itself, one that calls each of them once, or accepts a single step only, does not.
 
     Args:
         network: Any module.
@@ -96,7 +97,7 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
         "inside" or "outside".
 
     Raises:
-        ValueError: If `time` is unknown, or "auto" finds neither.
+        ValueError: If `time` is unknown, the batch is no tensor or empty, or "auto" finds neither.
 
     Example:
         >>> from snnlib.neurons import LIF
@@ -105,28 +106,27 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
     """
     if time not in ("auto", "inside", "outside"):
         raise ValueError(f"time must be 'auto', 'inside' or 'outside', got {time!r}")
+    arguments = _arguments(batch)
     if time != "auto":
         return time
-    arguments = _arguments(batch)
     spiking = [found for module in network.modules() if (found := dialects.read(module))]
     sequences = {found.sequence for found in spiking}
     if not spiking or sequences == {True}:
         return "inside"
-    if any(isinstance(a, Tensor) and (a.dim() == 0 or a.shape[0] == 0) for a in arguments):
-        raise ValueError(f"batch must hold at least one step or sample; {_CHOOSE}")
     try:
         two, three = (_calls(network, _first(arguments, steps)) for steps in (2, 3))
     except Exception as of_sequence:
+        if _loops(network, arguments):
+            return "inside"
         try:
             _calls(network, _at(arguments, 0))
         except Exception as of_step:
             raise ValueError(
                 f"network runs neither on the batch ({_brief(of_sequence)}) nor on its first "
-                f"step ({_brief(of_step)}); {_CHOOSE}"
+                f"step ({_brief(of_step)}); {_types(network, arguments) or _CHOOSE}"
             ) from of_sequence
         return "outside"
-    weights = [m for m in two if any(p.dim() > 1 for p in m.parameters(recurse=False))]
-    if two != three or any(two[module] > 1 for module in weights):
+    if two != three or _repeats(two):
         return "inside"
     if len(sequences) == 2:
         raise ValueError(
@@ -137,7 +137,16 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
 
 
 def _arguments(batch: Any) -> tuple[Any, ...]:
-    return batch if isinstance(batch, tuple) else (batch,)
+    arguments = batch if isinstance(batch, tuple) else (batch,)
+    for argument in arguments:
+        if isinstance(argument, Tensor) and (argument.dim() == 0 or argument.numel() == 0):
+            raise ValueError(
+                "batch must hold at least one step and one sample, [T, batch, features...], "
+                f"got the shape {list(argument.shape)}"
+            )
+        if isinstance(argument, np.ndarray):
+            raise ValueError("batch must be a tensor, got a NumPy array: torch.from_numpy(batch)")
+    return arguments
 
 
 def _at(arguments: tuple[Any, ...], step: int) -> tuple[Any, ...]:
@@ -179,6 +188,20 @@ def _calls(network: nn.Module, arguments: tuple[Any, ...]) -> Counter[nn.Module]
     return calls
 
 
+def _repeats(calls: Counter[nn.Module]) -> bool:
+    """Whether a layer of weights ran more than once."""
+    weights = [m for m in calls if any(p.dim() > 1 for p in m.parameters(recurse=False))]
+    return any(calls[module] > 1 for module in weights)
+
+
+def _loops(network: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    """Whether it runs on the whole batch, in a loop: over a number of steps of its own."""
+    try:
+        return _repeats(_calls(network, arguments))
+    except Exception:
+        return False
+
+
 def _stateful(network: nn.Module) -> bool:
     forward: Callable[..., Any] = network.forward
     return "state" in inspect.signature(forward).parameters
@@ -193,6 +216,16 @@ def _output(network: nn.Module, result: Any) -> Any:
 
 def _stacked(values: tuple[Any, ...]) -> Any:
     return torch.stack(values) if isinstance(values[0], Tensor) else values[-1]
+
+
+def _types(network: nn.Module, arguments: tuple[Any, ...]) -> str:
+    """How to cast the batch if its type is not that of the weights."""
+    wanted = {p.dtype for p in network.parameters()}
+    given = {a.dtype for a in arguments if isinstance(a, Tensor)}
+    if len(wanted) != 1 or given <= wanted:
+        return ""
+    name = str(next(iter(wanted)))
+    return f"the weights are {name}: pass batch.to({name})"
 
 
 def _brief(error: Exception) -> str:

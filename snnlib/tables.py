@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+from snnlib import _html
 from snnlib._extras import require
 
 __all__ = ["render", "table"]
@@ -39,21 +39,14 @@ def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | No
 
     def cell(header: str, value: Any) -> str:
         if isinstance(value, str):
-            return html.escape(value, quote=False)
+            return value
         if isinstance(value, Integral) and header not in formats:
             return str(value)
         return f"{float(value):{formats.get(header, '.4g')}}"
 
-    head = "".join(f'<th scope="col">{html.escape(h, quote=False)}</th>' for h in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td>{cell(h, v)}</td>" for h, v in zip(columns, row, strict=True))
-        + "</tr>"
-        for row in zip(*columns.values(), strict=True)
-    )
-    return (
-        '<div class="snn-table"><table class="dataframe table"><thead><tr>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    rows = zip(*columns.values(), strict=True)
+    return _html.table(
+        list(columns), [[cell(h, v) for h, v in zip(columns, row, strict=True)] for row in rows]
     )
 
 

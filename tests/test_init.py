@@ -445,7 +445,7 @@ def good() -> nn.Module:
         (good, "micheli2024", {"input_second_moment": 0.0}, "input_second_moment must be positive"),
         (good, "kaiming", {"nonlinearity": "spike"}, "spike"),
         (good, "micheli2024", {"bias": "one"}, "bias must be 'zero' or 'keep', got 'one'"),
-        (good, "micheli2024", {"example": torch.zeros(2, 1, 3)}, "input_second_moment"),
+        (good, "micheli2024", {"example": torch.zeros(2, 1, 3)}, "mean square is 0"),
         (lambda: nn.Sequential(LIF()), "micheli2024", {}, "at least one weight"),
         (lambda: nn.Linear(3, 3), "micheli2024", {}, "at least one spiking layer"),
         (lambda: nn.Sequential(LIF(), nn.Linear(0, 3), LIF()), "micheli2024", {}, "fan-in >= 1"),

@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from snnlib import probe
 from snnlib.init import gain, initialize_, rossbroich2022, spikeinit2026
 from snnlib.networks import mlp
 from snnlib.neurons import LIF, CurrentLIF
@@ -481,3 +482,45 @@ def test_recurrent_weights_are_silent_at_the_first_step():
     moment = x.double().square().mean().item()
     assert rows[0].rate == rows[1].rate
     assert rows[0].rate == pytest.approx(stats.norm.sf(1 / math.sqrt(2 * moment)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("micheli2024", {}),
+        ("mean_field", {"rate": 0.2, "steps": 3}),
+        ("spikeinit2026", {"rate": 0.1}),
+    ],
+)
+def test_the_report_says_that_recurrent_variance_is_added(method, settings):
+    notes = {
+        r.layer: r.note
+        for r in initialize_(Loop(), method, example=torch.ones(3, 5, 60), **settings)
+    }
+    assert "adds to the feed-forward variance from the second step on" in notes["recur"]
+    assert not any("adds" in notes[name] for name in ("feed", "out", "readout"))
+
+
+class Skip(nn.Module):
+    """A block that adds its spikes to those that it gets."""
+
+    def __init__(self, width=120):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(width, width), LIF(leak=0.5)
+
+    def forward(self, x):
+        return x + self.lif(self.fc(x))
+
+
+def test_lsuv_holds_the_variance_where_skip_connections_add_spikes_up():
+    """Formulas take the mean E[x²] of what feeds a weight, and the report says what that misses."""
+    blocks = [Skip() for _ in range(4)]
+    network = nn.Sequential(nn.Linear(60, 120), LIF(leak=0.5), *blocks)
+    x = torch.randn(1, 16, 60, generator=seeded(18)).expand(4, -1, -1)
+    last = {}
+    for method in ("micheli2024", "lsuv"):
+        rows = initialize_(network, method, example=x, generator=seeded(19))
+        assert "where their spikes add up it is larger, and 'lsuv' measures it" in rows[-1].note
+        found = probe.diagnose(network, x, gradient=False, networks=0)
+        last[method] = float(found.layers[-1].variance[0])
+    assert last["micheli2024"] > 2.5 and 0.4 < last["lsuv"] < 1.6

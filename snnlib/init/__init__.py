@@ -334,6 +334,10 @@ def _choices(
     settings: Mapping[str, Any],
     layers: Mapping[str, Mapping[str, Any] | str | None],
 ) -> dict[str, _Choice]:
+    if not isinstance(layers, Mapping):
+        raise ValueError(
+            f'layers must be a dict such as {{"conv*": "kaiming", "head": None}}, got {layers!r}'
+        )
     choices = {}
     for name, entry in layers.items():
         if entry is None:
@@ -427,7 +431,13 @@ def _plan(connection: Connection, method: Method, settings: Mapping[str, Any]) -
         value = method.checked_gain(resolved)
         centre = method.mean(**resolved)
     except ValueError as error:
-        raise ValueError(f"{error} (weight of {connection.name!r})") from error
+        moment, message = connection.second_moment, str(error)
+        if not connection.fed_by and moment is not None and not 0 < moment < math.inf:
+            message = (
+                "example must bring finite values that are not all 0 to every weight fed by data: "
+                f"their mean square is {moment:g}"
+            )
+        raise ValueError(f"{message} (weight of {connection.name!r})") from error
     return _Plan(connection, method, resolved, distribution, value, centre)
 
 

@@ -177,11 +177,16 @@ def check_distribution(distribution: str) -> None:
 
 
 def check_generator(generator: torch.Generator | None, weight: Tensor) -> None:
-    """Refuse a generator on another device than the weight's.
+    """Refuse what is no generator, or one on another device than the weight's.
 
     Raises:
-        ValueError: Naming both devices.
+        ValueError: Naming both devices, or how to make a generator.
     """
+    if not isinstance(generator, torch.Generator | None):
+        raise ValueError(
+            f"generator must be a torch.Generator or None, got {generator!r}; a seed makes one: "
+            "torch.Generator().manual_seed(seed)"
+        )
     if generator is not None and generator.device.type != weight.device.type:
         raise ValueError(
             f"generator must live on the weight's device {weight.device}, "

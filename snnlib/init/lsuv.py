@@ -104,9 +104,11 @@ def rescale_(
                 + "; nothing was changed"
             )
         if math.isclose(variance, last.get(name, 0.0), rel_tol=0.01):
+            entry = ", ".join(f'"{c.name}": None' for c in groups[name])
             raise ValueError(
                 f"lsuv: the current into {name!r} keeps its variance {variance:.3g} when its "
-                "weights are rescaled; does a normalization follow them? Nothing was changed"
+                "weights are rescaled; if a normalization follows them, leave them to it by "
+                f"layers={{{entry}}}; nothing was changed"
             )
         if done[name] >= iterations:
             raise ValueError(
@@ -146,7 +148,8 @@ def check(
             if connection.parameter in own.get(layer.name, ()) and not connection.recurrent:
                 raise ValueError(
                     f"lsuv measures the current that enters a spiking layer, but {layer.name!r} "
-                    f"multiplies its input by its own weight {connection.name!r}"
+                    f"multiplies its input by its own weight {connection.name!r}: use another "
+                    f'method there, layers={{"{layer.name}.*": "rossbroich2022"}}, or for all'
                 )
 
 

@@ -13,10 +13,11 @@ Source: derived in the book; extends Micheli et al. 2024, Eq. 10, to T > 1.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
-from snnlib.init.method import Feeding, Method, check_positive, driven_neuron
+from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, sharing
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import gain_for_rate
 from snnlib.neurons.lif import RULES, Reset
@@ -60,7 +61,7 @@ def gain(
 
     Raises:
         ValueError: If an argument is outside its range, or activity of that rate does not last:
-            the smallest rates that do depend on threshold, leak and T.
+            the smallest rates that do depend on threshold, leak and T, and the message names one.
 
     Source: derived in the book.
 
@@ -73,11 +74,28 @@ def gain(
         True
     """
     scale = (check_positive("input_gain", input_gain) * check_positive("height", height)) ** 2
-    found = _fixed_point(rate, leak=leak, threshold=threshold, steps=steps, reset=reset)
+    neuron = {"leak": leak, "threshold": threshold, "steps": steps, "reset": reset}
+    try:
+        found = _fixed_point(rate, **neuron)
+    except ValueError as error:
+        if "ask for a higher rate" not in str(error):
+            raise
+        raise ValueError(f"{error}{_advice(rate, neuron)}") from error
     if input_second_moment is None:
         return found / scale
     moment = check_positive("input_second_moment", input_second_moment)
     return found * rate / (input_gain**2 * moment)
+
+
+def _advice(rate: float, neuron: dict[str, Any]) -> str:
+    """The nearest feasible rate, on a grid."""
+    for candidate in (k / 20 for k in range(math.floor(20 * rate + 1e-9) + 1, 10)):
+        try:
+            _fixed_point(candidate, **neuron)
+        except ValueError:
+            continue
+        return f", such as {candidate:g}"
+    return ""
 
 
 def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
@@ -119,6 +137,11 @@ def _feeding(connection: Connection, settings: dict[str, Any]) -> Feeding | None
     return Feeding(None, rate, rate * height**2)
 
 
+def _remark(connection: Connection, settings: dict[str, Any]) -> str:
+    notes = (driven_neuron(connection).note, sharing(connection))
+    return "; ".join(note for note in notes if note)
+
+
 METHOD = Method(
     "mean_field",
     SOURCE,
@@ -128,4 +151,5 @@ METHOD = Method(
     free=True,
     rate=_rate,
     feeding=_feeding,
+    remark=_remark,
 )

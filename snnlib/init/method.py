@@ -275,6 +275,18 @@ def driven_neuron(connection: Connection) -> Neuron:
     )
 
 
+def sharing(connection: Connection) -> str:
+    """A remark where several weights drive one layer and each gets the whole variance."""
+    forward = sum(not recurrent for _, recurrent in connection.afferents)
+    if connection.recurrent:
+        return (
+            "adds to the feed-forward variance from the second step on, 'rossbroich2022' divides it"
+            if forward
+            else ""
+        )
+    return f"one of {forward} weights into the same layer: their variances add" * (forward > 1)
+
+
 def without_synapse(connection: Connection) -> str:
     """A remark where a formula for neurons without a synaptic current meets one."""
     if not connection.drives or driven_neuron(connection).synapse is None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, normal_
+from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, normal_, sharing
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import firing_probability
 
@@ -167,10 +167,7 @@ def _remark(connection: Connection, settings: dict[str, Any]) -> str:
     if not connection.drives:
         return ""
     neuron = driven_neuron(connection)
-    notes = [neuron.note]
-    forward = sum(not recurrent for _, recurrent in connection.afferents)
-    if forward > 1 and not connection.recurrent:
-        notes.append(f"one of {forward} weights into the same layer: their variances add")
+    notes = [neuron.note, sharing(connection)]
     if neuron.synapse is not None:
         notes.append("unit variance at the first step only, the synaptic current adds to it later")
     return "; ".join(note for note in notes if note)

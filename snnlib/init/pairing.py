@@ -492,7 +492,10 @@ def _by_execution(found: _Found, example: Any, time: Time) -> list[Connection]:
         others = [_name(found, o) for o in use.origins if o in uses]
         notes = []
         if len(layers) > 1:
-            notes.append("fed by several spiking layers: mean E[x²]")
+            notes.append(
+                "fed by several spiking layers: mean E[x²], as of a concatenation; where their "
+                "spikes add up it is larger, and 'lsuv' measures it"
+            )
         if others:
             notes.append(f"fed by the real values of {', '.join(others)}")
         connections.append(

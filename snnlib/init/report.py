@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import NamedTuple, overload
+
+from snnlib import _html
 
 
 class Row(NamedTuple):
@@ -110,14 +111,7 @@ class Report(Sequence[Row]):
 
     def _repr_html_(self) -> str:
         head, *body = self._table()
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body
-        )
-        heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-        return (
-            f"<table><caption>{escape(self.method)} ({escape(self.source)})</caption>"
-            f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-        )
+        return _html.table(head, body, f"{self.method} ({self.source})")
 
 
 def _text(cell: object) -> str:

@@ -44,7 +44,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from snnlib.init.method import Feeding, Method, check_positive, draw_, driven_neuron
+from snnlib.init.method import Feeding, Method, check_positive, draw_, driven_neuron, sharing
 from snnlib.init.pairing import Connection
 from snnlib.surrogate import Surrogate
 
@@ -494,7 +494,7 @@ def _feeding(connection: Connection, settings: dict[str, Any]) -> Feeding | None
 
 def _remark(connection: Connection, settings: dict[str, Any]) -> str:
     neuron = driven_neuron(connection)
-    notes = [neuron.note]
+    notes = [neuron.note, sharing(connection)]
     if neuron.reset != "zero":
         notes.append(f"derived for reset to zero, the driven layer has reset {neuron.reset!r}")
     if not connection.fed_by:

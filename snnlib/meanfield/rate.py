@@ -112,8 +112,8 @@ def gain_for_rate(
         if rates.min() < rate / 10:
             raise ValueError(
                 f"rate must be high enough for every step: at {rate!r} step {rates.argmin()} of "
-                f"{steps} falls silent in deep layers (threshold {threshold!r}, leak {leak!r}); "
-                "ask for a higher rate"
+                f"{steps} falls silent in deep layers (threshold {threshold:.4g}, leak "
+                f"{leak:.4g}); ask for a higher rate"
             )
         if layer >= 15 and abs(np.mean(gains[-6:]) / np.mean(gains[-12:-6]) - 1) < 0.005:
             break
@@ -122,7 +122,7 @@ def gain_for_rate(
         raise ValueError(
             f"rate must be high enough for every step: at {rate!r} the gain {gain:.4g} is below "
             f"the critical gain {critical_gain(threshold):.4g} of the first step (threshold "
-            f"{threshold!r}, leak {leak!r}); ask for a higher rate"
+            f"{threshold:.4g}, leak {leak:.4g}); ask for a higher rate"
         )
     # Two starts beside the fixed point, driven by the same neurons: stable means that they meet.
     sides = [0.97 * pairs, 1.03 * pairs]
@@ -134,6 +134,6 @@ def gain_for_rate(
     if apart[-1] > apart[0]:
         raise ValueError(
             f"rate must be high enough to last: at {rate!r} the fixed point is unstable "
-            f"(threshold {threshold!r}, leak {leak!r}) and activity dies; ask for a higher rate"
+            f"(threshold {threshold:.4g}, leak {leak:.4g}) and activity dies; ask for a higher rate"
         )
     return gain

@@ -210,8 +210,8 @@ def current_lif(
         reset: What a spike does to the potential one step later.
         surrogate: Derivative of the spike on the way back; None is `Surrogate("arctan")`.
         initial: State before the first step: a (membrane, spikes, current) triple such as the
-            `.state` of an earlier trace, or a membrane alone with no reset pending and no current;
-            None is rest. Tensors broadcast to [batch, features...].
+            ``.state`` of an earlier trace, or a membrane alone with no reset pending and no
+            current; None is rest. Tensors broadcast to [batch, features...].
         detach_reset: Whether the way back ignores that the reset depends on the spike.
         input_gain: Share λ >= 0 of the synaptic current that enters the membrane each step; a
             float, or such a tensor.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnlib import _html
 from snnlib._extras import require
 from snnlib.init.pairing import Connection, pair
 from snnlib.meanfield import critical_gain
@@ -23,7 +24,6 @@ from snnlib.probe.capture import Entry, observe
 from snnlib.probe.illnesses import Facts, Finding, findings
 from snnlib.probe.prediction import (
     Prediction,
-    beyond,
     bias_gain,
     driving,
     effective_gain,
@@ -94,7 +94,7 @@ class LayerDiagnosis:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found. Prints as a table and sentences, renders as HTML, draws with `plot`.
 
@@ -108,7 +108,7 @@ class Diagnosis:
 
     layers: tuple[LayerDiagnosis, ...]
     findings: tuple[Finding, ...]
-    statistics: Statistics = field(repr=False)
+    statistics: Statistics
     samples: int = 1
     notes: tuple[str, ...] = ()
 
@@ -127,6 +127,10 @@ class Diagnosis:
         """Multiplications caused by real values, per sample."""
         return sum(layer.multiplications for layer in self.layers)
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{f.kind} in {f.layer!r}" for f in self.findings) or "healthy"
+        return f"Diagnosis({len(self.layers)} layers, {self._steps()} steps: {found})"
+
     def __str__(self) -> str:
         rows = _table(self)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -141,10 +145,6 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         head, *body = _table(self)
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body
-        )
-        heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
         notes = "".join(f"<p>{escape(text)}</p>" for text in (self._cost(), *self.notes))
         if self.findings:
             said = "".join(
@@ -155,11 +155,11 @@ class Diagnosis:
             said = f"<ol>{said}</ol>"
         else:
             said = f"<p>{escape(self._sentences()[0])}</p>"
-        return (
-            f"{said}<table><caption>Spiking layers, means over {self._steps()} steps and "
-            f"{self.samples} samples; ± is the spread over networks of this width</caption>"
-            f"<thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>{notes}"
+        caption = (
+            f"Spiking layers, means over {self._steps()} steps and {self.samples} samples; "
+            "± is the spread over networks of this width"
         )
+        return f"{said}{_html.table(head, body, caption)}{notes}"
 
     def plot(self) -> Figure:
         """Draw rate, Var[u] and gradient by layer, first and last step, with the prediction.
@@ -250,6 +250,11 @@ def diagnose(
     network = getattr(model, "_orig_mod", model)
     time = resolve_time(network, batch, time)
     notes: list[str] = []
+    if isinstance(batch, Tensor) and batch.dim() == 2:
+        notes.append(
+            f"The batch {tuple(batch.shape)} is read as {len(batch)} steps of one sample; "
+            "a batch of static inputs needs batch.expand(T, *batch.shape)"
+        )
     try:
         connections = pair(network, batch, time=time)
     except ValueError as error:
@@ -261,26 +266,28 @@ def diagnose(
     back = gradients(network, batch, loss, seed, time) if gradient else None
     found = statistics(entries, taken.rows, back.variance if back else None)
     widths = {entry.name: taken.width(entry) for entry in entries}
-    steps = found.rate.shape[1]
     generator = torch.Generator().manual_seed(seed)
     predictions: dict[str, Prediction] = {}
     missing: dict[str, str] = {}
     if connections and not taken.broken:
         rates = {e.name: float(r.nanmean()) for e, r in zip(entries, found.rate, strict=True)}
         changed = taken.changed(entries, rates)
+        shifted = taken.shifted(entries)
         notes += [
             f"{name} is predicted from its measured currents, which are not what zero-mean weights "
-            "make of the spikes they get (a mean of the weights, or a normalization or scaling)"
+            "make of the spikes before them (pooling, normalization or scaling between them?)"
             for name in changed
+            if name not in shifted
         ]
         predictions, missing = predict(
             entries,
             connections,
             taken.covariances(changed),
-            taken.pairs(),
+            taken.pairs,
             taken.currents(),
             widths,
             changed=changed,
+            shifted=shifted,
             networks=networks,
             generator=generator,
         )
@@ -299,7 +306,6 @@ def diagnose(
         for name, why in missing.items()
         if "data drive" not in why
     ]
-    assert steps > 0
     return Diagnosis(layers, tuple(findings(facts)), found, samples, tuple(notes))
 
 
@@ -315,6 +321,7 @@ class _Taken:
         self.charge: dict[str, list[float]] = {}  # count, sum, sum of squares, largest
         self.bad: dict[str, tuple[int, str]] = {}  # first step that is not finite, and where
         self.largest: dict[str, float] = {}
+        self.potentials: dict[str, Tensor] = {}  # some of the last step
         self.weights: dict[str, list[Connection]] = {}
         self.samples = 1
 
@@ -334,13 +341,12 @@ class _Taken:
             current = self._finite(entry, current, "current")
         if membrane is not None:
             size = self._finite(entry, membrane, "potential").abs()
+            self.potentials[name] = membrane[-1].flatten()[:8192].double().cpu()
             if size.numel():
                 self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
-        weights = self.weights[name]
-        if not weights or beyond(entry, weights):  # where no prediction comes from
-            self._keep(self.spikes, name, (spikes != 0).float())
+        self._keep(self.spikes, name, spikes != 0)
         if current is None:
             return
         if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
@@ -409,8 +415,20 @@ class _Taken:
             if name in changed or any(not c.fed_by for c in self.weights[name])
         }
 
-    def pairs(self) -> dict[str, np.ndarray]:
-        return {name: _second(torch.cat(blocks)) for name, blocks in self.spikes.items()}
+    def pairs(self, name: str) -> np.ndarray:
+        """E[x_s x_t] of a layer."""
+        return _second(torch.cat(self.spikes[name]))
+
+    def shifted(self, entries: Sequence[Entry]) -> list[str]:
+        """Layers whose currents have a mean that theory of zero mean cannot take."""
+        found = []
+        for entry in entries:
+            count, total, squares, _ = self.charge.get(entry.name, [0.0] * 4)
+            if count and abs(total) / count > 0.3 * math.sqrt(squares / count):
+                chance = 4 / math.sqrt(self.width(entry))
+                if abs(total) / count > chance * math.sqrt(squares / count):
+                    found.append(entry.name)
+        return found
 
 
 def _second(values: Tensor) -> np.ndarray:
@@ -517,6 +535,7 @@ def _facts(
     count, total, squares, top = taken.charge.get(entry.name, [0.0, 0.0, 0.0, math.nan])
     mean = total / count if count else math.nan
     nan = math.nan
+    gain = float(entry.spiking.input_gain.mean())
     return Facts(
         row=row,
         driven=bool(weights),
@@ -529,20 +548,29 @@ def _facts(
         bad_weights=tuple(
             c.name for c in weights if not bool(torch.isfinite(c.parameter.detach()).all())
         ),
-        weight_mean=sum(
+        weight_mean=gain
+        * sum(
             c.fan_in * float(c.parameter.detach().double().mean()) * (c.mean or 0.0)
             for c in weights
         ),
-        bias_mean=sum(
-            float(c.bias.detach().double().mean()) for c in weights if c.bias is not None
-        ),
+        bias_mean=gain
+        * sum(float(c.bias.detach().double().mean()) for c in weights if c.bias is not None),
         names=tuple(c.name for c in weights),
         square=float(back.square[index].sum()) if back else nan,
         slope=math.sqrt(float(back.slope[index])) if back else nan,
         fed_by=tuple(layer.name for c in weights for layer in c.fed_by),
         synapse=entry.spiking.synapse is not None,
+        potentials=taken.potentials.get(entry.name, torch.zeros(0, dtype=torch.float64)),
+        shape=_shape(entry),
+        library=entry.spiking.library,
         feeds=any(entry.name == layer.name for c in connections for layer in c.fed_by),
     )
+
+
+def _shape(entry: Entry) -> str:
+    """Shape of our surrogate, else one that the other library has."""
+    known = getattr(getattr(entry.module, "surrogate", None), "shape", None)
+    return known or ("sigmoid" if entry.spiking.library == "norse" else "arctan")
 
 
 def _table(found: Diagnosis) -> list[list[str]]:

@@ -74,7 +74,8 @@ def draw(diagnosis: Diagnosis) -> Figure:
         axes.set_ylabel(titles[panel])
         axes.set_xticks(places if len(places) <= 12 else places[:: len(places) // 8 + 1])
         if panel == "rate":
-            axes.legend(fontsize="small")
+            handles, labels = axes.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=2 * len(panels))
     return figure
 
 

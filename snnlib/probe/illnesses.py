@@ -11,6 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from snnlib.meanfield import matched_sharpness
+from snnlib.surrogate import Surrogate
 
 if TYPE_CHECKING:
     from snnlib.probe.diagnosis import LayerDiagnosis
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Finding", "findings"]
 
 INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
+INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
+LOG_SHARPNESS = 7.0
+STANDARDIZE = "batch = (batch - batch.mean()) / batch.std()"
 
 
 class Finding(NamedTuple):
@@ -30,7 +38,7 @@ class Finding(NamedTuple):
         layer: Name of the layer where it starts.
         step: The step where it starts; None if it concerns all.
         sentence: What is wrong.
-        remedy: The call, or the change, that mends it.
+        remedy: The call, or the change, that mends it; behind a `#` what helps besides.
     """
 
     kind: str
@@ -53,14 +61,17 @@ class Facts(NamedTuple):
         largest: Largest absolute potential.
         bad: First step with a value that is not finite, and whether current or potential.
         bad_weights: Weights in front of it that hold such a value.
-        weight_mean: Σ n·E[w]·E[x] of those weights.
-        bias_mean: Mean of their biases.
+        weight_mean: λ Σ n·E[w]·E[x] of those weights.
+        bias_mean: λ times the mean of their biases.
         names: Their names.
         square: E[(dL/du)²], summed over steps.
         slope: Root mean square of the surrogate's slope at the last step.
         fed_by: Names of the layers that feed those weights.
         feeds: Whether its spikes meet weights.
         synapse: Whether a synaptic current sums its input up.
+        potentials: Some of its potentials at the last step.
+        shape: Shape of its surrogate if it is one of ours, else one that its library has.
+        library: Where its neuron comes from.
     """
 
     row: LayerDiagnosis
@@ -80,6 +91,9 @@ class Facts(NamedTuple):
     fed_by: tuple[str, ...]
     feeds: bool
     synapse: bool
+    potentials: Tensor
+    shape: str
+    library: str
 
     @property
     def rate(self) -> float:
@@ -114,6 +128,11 @@ def findings(layers: Sequence[Facts]) -> list[Finding]:
     return result
 
 
+def _initialize(layers: Sequence[Facts]) -> str:
+    """The call that draws all weights anew; behind synapses the one that counts their sums."""
+    return INITIALIZE_SYNAPSES if any(f.synapse for f in layers) else INITIALIZE
+
+
 def _place(layers: Sequence[Facts], name: str) -> int:
     return next(k for k, facts in enumerate(layers) if facts.row.name == name)
 
@@ -131,13 +150,13 @@ def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
     where = f"{_which(layers, k)} at step {step}"
     if facts.bad_weights:
         why = f"the weight of {', '.join(facts.bad_weights)} holds NaN or infinity"
-        remedy = INITIALIZE
+        remedy = _initialize(layers)
     elif facts.bad[1] == "current" and not facts.fed_by:
         why = "its input holds NaN or infinity there"
         remedy = "torch.isfinite(batch).all(): clean the data"
     else:
         why = "its potential outgrows the number format"
-        remedy = f"{INITIALIZE}, a leak below 1 and a reset"
+        remedy = f"{_initialize(layers)}  # and a leak below 1 and a reset"
     sentence = f"the first value that is not finite is a {facts.bad[1]} of {where}: {why}"
     return [Finding("not finite", facts.row.name, step, sentence, remedy)]
 
@@ -151,7 +170,7 @@ def _exploding_potential(layers: Sequence[Facts]) -> list[Finding]:
                 f"potentials of {_which(layers, k)} reach {f.largest:.3g}, "
                 f"{f.largest / scale:.3g} times the threshold{gain}"
             )
-            remedy = INITIALIZE if f.driven else "(batch - batch.mean()) / batch.std()"
+            remedy = _initialize(layers) if f.driven else STANDARDIZE
             return [Finding("exploding potential", f.row.name, None, sentence, remedy)]
     return []
 
@@ -170,7 +189,7 @@ def _weak_input(layers: Sequence[Facts]) -> list[Finding]:
             f"the currents of {_which(layers, k)} reach at most {f.largest_drive:.3g}, not its "
             f"threshold {f.row.threshold:.3g}, so it {reach}"
         )
-        remedy = INITIALIZE if f.driven else "batch = (batch - batch.mean()) / batch.std()"
+        remedy = _initialize(layers) if f.driven else STANDARDIZE
         return [Finding("weak input", f.row.name, 0, sentence, remedy)]
     return []
 
@@ -199,7 +218,26 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
             f"activity dies by {_which(layers, k)}: its currents have a standard deviation of "
             f"{f.fluctuation:.3g} at threshold {f.row.threshold:.3g}"
         )
-    return [Finding("dead", f.row.name, None, sentence, INITIALIZE)]
+    remedy = _initialize(layers)
+    if f.synapse:  # spikes get fewer from layer to layer; a lower rate asks for a higher gain
+        remedy += "  # if that was done, with rate=0.02"
+        late = _late(layers[:k])
+        if late is not None:
+            sentence += (
+                "; behind synapses each layer starts some steps after the one before, layer "
+                f"{layers[k - 1].row.name} at step {late}"
+            )
+            remedy += f", or more than {len(f.row.rate)} time steps"
+    return [Finding("dead", f.row.name, None, sentence, remedy)]
+
+
+def _late(before: Sequence[Facts]) -> int | None:
+    """First step with spikes of the last of these layers, if steps run out on the way to it."""
+    if not before or not before[-1].synapse:
+        return None
+    rate = before[-1].row.rate
+    start = int((rate > 0).int().argmax())
+    return start if start > len(rate) / 2 else None
 
 
 def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
@@ -218,8 +256,8 @@ def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
             f"{last} and never again in the {silent} steps after it"
         )
         remedy = (
-            "snnlib.meanfield.gain_for_rate(rate, leak=..., threshold=..., steps=...) for a gain "
-            "that lasts, or an input at every step"
+            'snnlib.init.initialize_(model, "mean_field", rate=0.2, '
+            f"steps={len(rate)}, example=batch)  # and an input at every step"
         )
         return [Finding("dies later", f.row.name, last + 1, sentence, remedy)]
     return []
@@ -232,7 +270,7 @@ def _saturated(layers: Sequence[Facts]) -> list[Finding]:
                 f"{_which(layers, k)} fires in {f.rate:.1%} of all steps: it tells no two inputs "
                 "apart"
             )
-            remedy = INITIALIZE if f.driven else "batch = (batch - batch.mean()) / batch.std()"
+            remedy = _initialize(layers) if f.driven else STANDARDIZE
             return [Finding("saturated", f.row.name, None, sentence, remedy)]
     return []
 
@@ -252,18 +290,22 @@ def _mean_drive(layers: Sequence[Facts]) -> list[Finding]:
         if not _pulled(f):
             continue
         sign = "positive" if f.drive > 0 else "negative"
-        weights = abs(f.weight_mean) >= abs(f.bias_mean)
-        cause = (
-            f"weights of {', '.join(f.names)} have a mean, n·E[w]·E[x] = {f.weight_mean:.3g}"
-            if weights
-            else f"biases of {', '.join(f.names)} have the mean {f.bias_mean:.3g}"
-        )
+        remedy = _initialize(layers)
+        if abs(f.weight_mean + f.bias_mean - f.drive) > 0.5 * abs(f.drive):
+            cause = f"something between {', '.join(f.names)} and the layer shifts them"
+            remedy = "pool or normalize so that currents keep a mean of 0 (pool spikes instead)"
+        elif abs(f.weight_mean) >= abs(f.bias_mean):
+            cause = (
+                f"weights of {', '.join(f.names)} have a mean, n·E[w]·E[x] = {f.weight_mean:.3g}"
+            )
+        else:
+            cause = f"biases of {', '.join(f.names)} have the mean {f.bias_mean:.3g}"
         effect = "towards constant firing" if f.drive > 0 else "below the threshold"
         sentence = (
             f"the currents of {_which(layers, k)} have the mean {f.drive:.3g} beside a standard "
             f"deviation of {f.fluctuation:.3g}, which pulls it {effect}: {cause}"
         )
-        return [Finding(f"{sign} drive", f.row.name, None, sentence, INITIALIZE)]
+        return [Finding(f"{sign} drive", f.row.name, None, sentence, remedy)]
     return []
 
 
@@ -277,7 +319,7 @@ def _silent_neurons(layers: Sequence[Facts]) -> list[Finding]:
         f"{never:.1%} of the neurons of {_which(layers, k)} fire in no sample at no step; "
         f"those that do carry a rate of {f.rate:.3g}"
     )
-    return [Finding("silent neurons", f.row.name, None, sentence, INITIALIZE)]
+    return [Finding("silent neurons", f.row.name, None, sentence, _initialize(layers))]
 
 
 def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
@@ -292,7 +334,10 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
                 f"at this width (down to {width} neurons) a sample leaves {_which(layers, k)} "
                 f"silent at the first step with probability {risk:.2g} over weights drawn anew"
             )
-            remedy = "wider layers, or a lower threshold; " + INITIALIZE
+            remedy = (
+                'snnlib.init.initialize_(model, "mean_field", rate=0.3, '
+                f"steps={len(f.row.rate)}, example=batch)  # or wider layers, or a lower threshold"
+            )
             return [Finding("extinction risk", f.row.name, 0, sentence, remedy)]
     return []
 
@@ -306,12 +351,27 @@ def _surrogate(layers: Sequence[Facts]) -> list[Finding]:
                 f"root mean square {f.slope:.2g} where the potentials (standard deviation "
                 f"{deviation:.2g}, threshold {f.row.threshold:.3g}) are"
             )
-            remedy = (
-                "a wider surrogate: snnlib.surrogate.Surrogate(shape, sharpness="
-                "snnlib.meanfield.matched_sharpness(shape, threshold))"
-            )
+            gradient = _gradient(layers)  # one surrogate for both
+            remedy = gradient[0].remedy if gradient else _matched(f)
             return [Finding("surrogate misses", f.row.name, None, sentence, remedy)]
     return []
+
+
+def _matched(f: Facts) -> str:
+    """A surrogate under which gradients keep their size at unit variance of the potentials."""
+    try:
+        sharpness = matched_sharpness(f.shape, f.row.threshold)
+    except ValueError:
+        return "another threshold: no neuron fires at this one"
+    return _call(f, sharpness)
+
+
+def _call(f: Facts, sharpness: float) -> str:
+    """Makes a surrogate for that layer."""
+    made = f'snnlib.surrogate.Surrogate("{f.shape}", sharpness={sharpness:.3g})'
+    if f.library == "snnlib":
+        return f"surrogate={made}"
+    return f"snnlib.interop.{f.library}.surrogate_from_snnlib({made})"
 
 
 def _gradient(layers: Sequence[Facts]) -> list[Finding]:
@@ -321,20 +381,38 @@ def _gradient(layers: Sequence[Facts]) -> list[Finding]:
     if len(reached) < 2:
         return []
     (first, low), (last, high) = reached[0], reached[-1]
-    ratio = low.square / high.square
+    middle = reached[len(reached) // 2][1]
+    # Summed over neurons: a wide layer shares among more what comes back to it.
+    ratio = low.square * low.row.width / (high.square * high.row.width)
     if 1e-4 <= ratio <= 1e4:
         return []
     factor = ratio ** (1 / (last - first))
     kind = "vanishing gradient" if ratio < 1 else "exploding gradient"
     sentence = (
-        f"E[(dL/du)²] is {low.square:.2g} in {_which(layers, first)} and {high.square:.2g} in "
+        f"Σ (dL/du)² over neurons and steps is {low.square * low.row.width:.2g} in "
+        f"{_which(layers, first)} and {high.square * high.row.width:.2g} in "
         f"{_which(layers, last)}: a factor of {factor:.3g} a layer on the way back"
     )
-    remedy = (
-        "a surrogate that keeps it: snnlib.surrogate.Surrogate(shape, sharpness="
-        "snnlib.meanfield.matched_sharpness(shape, threshold)), with " + INITIALIZE
-    )
-    return [Finding(kind, low.row.name, None, sentence, remedy)]
+    return [Finding(kind, low.row.name, None, sentence, _balanced(middle, factor, layers))]
+
+
+def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
+    """A surrogate under which the gradient keeps its size, from the potentials as measured.
+
+    One step asks for E[σ'²] divided by the factor; products of several steps fall faster, which
+    the exponent 3/4 allows for. Where no surrogate of height 1 does, the one of unit variance.
+    """
+    potentials = f.potentials[torch.isfinite(f.potentials)]
+    target = f.slope**2 / factor**0.75 if factor > 0 else math.inf
+
+    def excess(log_sharpness: float) -> float:
+        surrogate = Surrogate(f.shape, sharpness=math.exp(log_sharpness))
+        slopes = surrogate.derivative(potentials - f.row.threshold)
+        return float(slopes.square().mean()) - target
+
+    if not len(potentials) or not excess(LOG_SHARPNESS) < 0 < excess(-LOG_SHARPNESS):
+        return f"{_matched(f)} with {_initialize(layers)}"
+    return _call(f, math.exp(brentq(excess, -LOG_SHARPNESS, LOG_SHARPNESS, xtol=1e-4)))
 
 
 Look: TypeAlias = Callable[[Sequence[Facts]], list[Finding]]

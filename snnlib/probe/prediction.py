@@ -7,13 +7,13 @@ neurons are taken as Gaussian with the covariance over time
 
 summed over the weights c that drive it; E[x_s x_t] is that of the feeding layer, predicted in
 turn. The covariance of layers that data drive is measured, and so are the spikes of layers that
-are recurrent or adapt or that no weight drives. The spread at finite width is that of
-`snnlib.meanfield.network_law`.
+theory does not reach: recurrent or adaptive ones, those that no weight drives, those with a mean
+current. The spread at finite width is that of `snnlib.meanfield.network_law`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,6 @@ from snnlib.probe.capture import Entry
 
 __all__ = [
     "Prediction",
-    "beyond",
     "bias_gain",
     "driving",
     "effective_gain",
@@ -114,10 +113,11 @@ def predict(
     entries: Sequence[Entry],
     connections: Sequence[Connection],
     covariances: Mapping[str, Array],
-    pairs: Mapping[str, Array],
+    measured: Callable[[str], Array],
     currents: Mapping[str, Tensor],
     widths: Mapping[str, int],
     *,
+    shifted: Collection[str] = (),
     changed: Collection[str] = (),
     networks: int,
     generator: torch.Generator,
@@ -128,9 +128,10 @@ def predict(
         entries: The layers in the order of execution.
         connections: What `pair` found.
         covariances: λ²E[i_s i_t] measured at layers that weights drive, by name.
-        pairs: E[x_s x_t] measured at recurrent layers and those that no weight drives.
+        measured: E[x_s x_t] of a layer, taken where it is not predicted.
         currents: λi likewise, [T, batch, neurons].
         widths: Neurons of each layer.
+        shifted: Layers whose currents have a mean: theory says nothing of them.
         changed: Layers that are predicted from their measured currents, as those after data.
         networks: How many networks of this width are drawn for the spread.
         generator: Random numbers.
@@ -140,7 +141,7 @@ def predict(
     """
     found: dict[str, Prediction] = {}
     missing: dict[str, str] = {}
-    pairs = dict(pairs)
+    pairs: dict[str, Array] = {}
     twice = {e.name.partition("#")[0] for e in entries if "#" in e.name}
     for entry in entries:
         weights = driving(entry, connections)
@@ -150,8 +151,10 @@ def predict(
             why = "data drive it directly"
         elif entry.name.partition("#")[0] in twice:
             why = "its module is used at several places"
-        elif other := beyond(entry, weights):
+        elif other := _beyond(entry, weights):
             why = other
+        elif entry.name in shifted:
+            why = "its currents have a mean, and the theory is of none"
         elif not neuron.known or entry.why:
             why = entry.why or "its threshold, leak or reset is not one number"
         else:
@@ -165,15 +168,17 @@ def predict(
                 found[entry.name], pairs[entry.name] = _layer(neuron, covariance, generator)
         if why:
             missing[entry.name] = why
+            pairs[entry.name] = measured(entry.name)
     if networks > 0:
         reached = [e for e in entries if e.name in found]
         cut = [k for k, e in enumerate(reached) if k and e.name in changed]
         chain = reached[: cut[0]] if cut else reached
-        _spread(chain, connections, currents, widths, found, networks, generator)
+        if chain and chain[0].name in covariances:  # where it starts from the network itself
+            _spread(chain, connections, currents, widths, found, networks, generator)
     return found, missing
 
 
-def beyond(entry: Entry, weights: Sequence[Connection]) -> str:
+def _beyond(entry: Entry, weights: Sequence[Connection]) -> str:
     """Why the theory does not reach a layer although its potential is known; empty if it does."""
     if any(c.recurrent for c in weights) or entry.spiking.recurrent:
         return "it has recurrent weights"
@@ -246,7 +251,9 @@ def _spread(
         weights = driving(entry, connections)
         if entry.spiking.delay not in (0, 1):
             break
-        if len(weights) != 1 or (chain and not follows(weights[0], chain[-1], widths)):
+        if len(weights) != 1 or weights[0].parameter.dim() != 2:
+            break  # neurons of a convolution share their weights
+        if chain and not follows(weights[0], chain[-1], widths):
             break
         chain.append(entry)
     if not chain or chain[0].name not in currents:
