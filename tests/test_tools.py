@@ -258,7 +258,7 @@ def test_seeds_name_the_claim_and_the_value(book, monkeypatch, capsys):
         asked.append((path.stem, seed))
         lucky = chapters.Failure(3, "ClaimFailed", "paper2020.eq-1: too far")
         bad = path.stem == "two" and seed == 2
-        return chapters.Run((lucky,) if bad else (), 0.0)
+        return chapters.Run((lucky,) if bad else (), 5.0)
 
     monkeypatch.setattr(chapters, "run_chapter", fake)
     assert seeds.main(["--values", "3"]) == 1
@@ -266,7 +266,8 @@ def test_seeds_name_the_claim_and_the_value(book, monkeypatch, capsys):
     line = "SNNLIB_SEED=2, two, code cell 3: ClaimFailed: paper2020.eq-1: too far"
     assert line in capsys.readouterr().out
     assert seeds.main(["--values", "3", "one"]) == 0
-    assert seeds.main(["--values", "1", "--limit", "0"]) == 1
+    assert seeds.main(["--values", "1", "--limit", "4"]) == 1
+    assert "SNNLIB_SEED=1, one: 5 s, more than 4 s" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         seeds.main(["three"])
 

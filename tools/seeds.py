@@ -41,11 +41,11 @@ def check(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check all values; return 1 if a claim failed, a cell broke or a value took too long."""
+    """Check all values; return 1 if a claim failed, a cell broke or a chapter took too long."""
     parser = argparse.ArgumentParser(prog="python -m tools.seeds", description=__doc__)
     parser.add_argument("chapter", nargs="*", help="names of chapters (default: all)")
     parser.add_argument("--values", type=int, default=20, help="number of seeds")
-    parser.add_argument("--limit", type=float, default=90.0, help="seconds that a value may take")
+    parser.add_argument("--limit", type=float, default=90.0, help="seconds that a chapter may take")
     parser.add_argument("--jobs", type=int, default=2, help="chapters side by side")
     options = parser.parse_args(arguments)
     known = {chapters.slug(path): path for path in chapters.chapters()}
@@ -62,8 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for path, run in results.items()
             for failure in run.failures
         ]
-        if wall > options.limit:
-            found.append(f"SNNLIB_SEED={value}: {wall:.0f} s, more than {options.limit:.0f} s")
+        found += [
+            f"SNNLIB_SEED={value}, {chapters.slug(path)}: {run.seconds:.0f} s, "
+            f"more than {options.limit:.0f} s"
+            for path, run in results.items()
+            if run.seconds > options.limit
+        ]
         print(f"SNNLIB_SEED={value}: {wall:5.1f} s, {len(found)} problems", flush=True)
         for problem in found:
             print(f"  {problem}", flush=True)
