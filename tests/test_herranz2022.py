@@ -4,8 +4,10 @@ Statistical checks on drawn weights have a false-alarm level of 1e-7 each; their
 computes what they catch with probability 0.99: a variance wrong by 2 %, a mean wrong by 5 %.
 """
 
+import ast
 import itertools
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
+from snnlib import networks
 from snnlib.init import gain, herranz2022, initialize_
 from snnlib.init.herranz2022 import (
     conditions,
@@ -479,7 +482,7 @@ def test_drawn_weights_have_the_laws_of_conditions_1_and_2(distribution):
         assert drawn(weight, 0.0, law_of_in, KURTOSIS[distribution])
     row = next(row for row in report if row.layer == "1.inner")
     assert row.std == pytest.approx(math.sqrt(first.weight_variance))
-    assert row.rate == 0.5 and "conditions I, II" in row.note
+    assert row.rate == 0 and "conditions I, II; rate 1/2 is not stable" in row.note
     assert next(row for row in report if row.layer == "4").gain is None
 
 
@@ -708,6 +711,7 @@ class Summed(nn.Module):
         (stack, {"conditions": ""}, "conditions must name some"),
         (stack, {"unreachable": "ignore"}, "unreachable must be 'nearest' or 'raise'"),
         (stack, {"input_weight_variance": 1e-9}, r"Var\[w_in\] > .*layer '1'"),
+        (stack, {"input_weight_variance": "large"}, "a positive number or 'stable', got 'large'"),
         (stack, {"xi": 1.0}, "xi=1.0 is not a setting of 'herranz2022'"),
         (lambda: stack(reset="sideways"), {}, "knows the resets"),
         (lambda: stack(leak=1.0), {}, "leak must satisfy"),
@@ -841,3 +845,52 @@ def test_the_printed_multiplicative_reset_is_refused():
     network = FeedForward(nn.Linear(5, 6), RecurrentLIF(6, reset="multiplicative"))
     with pytest.raises(ValueError, match=r"knows the resets .* 'multiplicative'"):
         initialize_(network, "herranz2022")
+
+
+def spiking_example(steps=60):
+    return (torch.rand(steps, 16, 40, generator=seeded(4)) < 0.1).float()
+
+
+def rates_from_rest(network):
+    with torch.no_grad():
+        x, rates = spiking_example(), []
+        for layer in network:
+            x = layer(x)
+            if isinstance(layer, RecurrentLIF):
+                rates.append(x[20:].mean().item())
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("reset", "leak"),
+    [("subtract", 0.2), ("subtract", 0.9), ("subtract_leak", 0.5), ("none", 0.8), ("zero", 0.5)],
+)
+def test_a_stable_input_brings_every_layer_from_rest_to_half_the_rate(reset, leak):
+    # A network's own weights do not have CI's mean exactly: its rate is off by about 0.08.
+    network = networks.recurrent([40, 300, 300, 300, 10], leak=leak, reset=reset)
+    settings = {"conditions": "I II", "example": spiking_example(), "generator": seeded(1)}
+    if reset == "zero":
+        settings["deviation"] = "normal"
+    weak = initialize_(network, "herranz2022", **settings)
+    assert "rate 1/2 is not stable" in weak[1].note
+    assert "the layer below does not stay at rate 1/2" in weak[3].note
+    assert weak[1].rate is None or weak[1].rate < 0.01
+    assert weak[3].rate is None
+    assert max(rates_from_rest(network)[1:]) < 0.05
+    strong = initialize_(network, "herranz2022", input_weight_variance="stable", **settings)
+    assert all(0.2 < rate < 0.8 for rate in rates_from_rest(network))
+    assert [row.rate for row in strong if row.drives] == [0.5] * 6
+    assert not any("stable" in row.note for row in strong)
+
+
+def test_a_stack_that_cannot_meet_condition_3_says_which_input_weights_could():
+    network = networks.recurrent([40, 128, 128, 10])
+    with pytest.raises(ValueError, match="input_weight_variance must be below") as caught:
+        initialize_(network, "herranz2022", example=spiking_example(), generator=seeded())
+    told = re.search(r"layers=(\{.*?\}\})", str(caught.value))
+    assert told is not None
+    layers = ast.literal_eval(told[1])
+    report = initialize_(
+        network, "herranz2022", example=spiking_example(), generator=seeded(), layers=layers
+    )
+    assert "III" in report[3].note

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from snnlib import meanfield
+from snnlib.init.herranz2022 import normal_deviation
 from snnlib.neurons.recurrent_lif import recurrent_lif
 
 PHI0 = 1 / math.sqrt(2 * math.pi)
@@ -53,6 +54,47 @@ def test_slope_crosses_one_at_the_least_input_variance(leak):
         drive = (3 - 2 * leak) * threshold
         assert step.slope == pytest.approx(drive * k / (1 - leak + threshold * k), abs=2e-6)
         assert np.sign(round(step.slope - 1, 5)) == np.sign(round(1 - factor, 5))
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.4, 0.8])
+@pytest.mark.parametrize(
+    ("reset", "share"), [("subtract", 1), ("subtract_leak", None), ("none", 0)]
+)
+def test_least_input_variance_of_resets_by_subtraction(leak, reset, share):
+    # J/(1 - β), the mean's slope, less that of the reset, is 2θ for each: so s = 2θφ(0) at slope 1
+    threshold = 1.3
+    rho = threshold * (leak if share is None else share)
+    spread = 2 * threshold * PHI0
+    kept = (leak * spread) ** 2 - 2 * leak * rho * spread * PHI0 + rho**2 / 4
+    boundary = meanfield.least_input_variance(leak, threshold, reset=reset)
+    assert kept + 2 * boundary == pytest.approx(spread**2, rel=1e-12)
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.3, 0.6, 0.75])
+def test_least_input_variance_of_the_reset_to_zero(leak):
+    threshold = 0.7
+    boundary = meanfield.least_input_variance(leak, threshold, reset="zero")
+    distance = normal_deviation(leak=leak, threshold=threshold, variance=2 * boundary)
+    spread = distance / (2 * PHI0)
+    drive = (2 - leak) * threshold + leak * distance
+
+    def mean_map(mean):
+        above = norm.sf(threshold, mean, spread)
+        kept = mean * (1 - above) - spread**2 * norm.pdf(threshold, mean, spread)
+        return leak * kept + drive * above
+
+    step = 1e-5
+    slope = (mean_map(threshold + step) - mean_map(threshold - step)) / (2 * step)
+    assert mean_map(threshold) == pytest.approx(threshold)
+    assert slope == pytest.approx(1.0, abs=1e-6)
+
+
+def test_least_input_variance_refuses_other_resets():
+    with pytest.raises(
+        ValueError, match="reset must be one of subtract, subtract_leak, none, zero"
+    ):
+        meanfield.least_input_variance(0.5, 1.0, reset="hard")
+    assert meanfield.least_input_variance(0.9, 1.0, reset="zero") == 0.0
 
 
 def test_the_map_is_the_average_over_constant_currents():

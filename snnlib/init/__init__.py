@@ -192,8 +192,8 @@ def initialize_(
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
             feed-forward share of the variance (0.9); "herranz2022" with `conditions` ("I II III
             IV", any subset), `input_mean` and `input_variance` of data, `input_weight_variance`
-            (Glorot's), `exact` (False), `deviation` (0; "normal" for reset to zero),
-            `detach_reset` (the layer's),
+            (Glorot's; "stable" is enough for the rate 1/2 to last), `exact` (False), `deviation`
+            (0; "normal" for reset to zero), `detach_reset` (the layer's),
             `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
             meets condition IV); "lsuv" with `tolerance` (0.05) and
             `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
@@ -289,6 +289,7 @@ class _Plan:
     why: str = ""  # why it stays as it is
     remark: str = ""
     surrogates: Mapping[str, Surrogate] = field(default_factory=dict)
+    rate: float | None = None  # of what it drives, if the method says it with the plan
 
     def draw_(self, generator: torch.Generator | None, bias: str) -> None:
         assert self.method is not None
@@ -402,7 +403,7 @@ def _arranged(
         laws = [method.chosen(settings.pop("distribution", None)) for settings in given]
         own = [connections[index] for index in indices]
         found = method.network(own, given, laws, modules)
-        for index, connection, law, (settings, remark, surrogates) in zip(
+        for index, connection, law, (settings, remark, surrogates, rate) in zip(
             indices, own, laws, found, strict=True
         ):
             value, centre = method.checked_gain(settings), method.mean(**settings)
@@ -417,6 +418,7 @@ def _arranged(
                     centre,
                     remark=remark,
                     surrogates=surrogates,
+                    rate=rate,
                 ),
             )
 
@@ -476,8 +478,8 @@ def _copies(plans: list[_Plan]) -> dict[Tensor, Tensor]:
 def _rows(plans: list[_Plan], default: Method) -> list[Row]:
     drives = []
     for plan in plans:
-        rate = None
-        if plan.method is not None and plan.connection.drives:
+        rate = plan.rate
+        if rate is None and plan.method is not None and plan.connection.drives:
             rate = plan.method.rate(plan.connection, plan.settings)
         if plan.connection.drives:
             moment, _ = _data(plan)

@@ -59,6 +59,7 @@ from torch import Tensor, nn
 from snnlib.init.distributions import BIGAMMA_SHAPE
 from snnlib.init.method import Arranged, Method, check_positive
 from snnlib.init.pairing import Connection
+from snnlib.meanfield import least_input_variance, rate_fixed_points
 from snnlib.surrogate import Surrogate
 
 SOURCE = "Herranz-Celotti & Rouat 2022, conditions I-IV"
@@ -843,6 +844,7 @@ class _Layer(NamedTuple):
 
     dampening: float | None
     second_moment: float | None
+    rate: float | None = None  # where condition I would have 1/2 but the input is too weak
 
 
 def extremes(distribution: str, mean: float, variance: float, count: int) -> tuple[float, float]:
@@ -993,10 +995,14 @@ def _solve_layer(
     }
     # In units of the input gain λ the neuron is y/λ with threshold θ/λ and the weights as they are.
     mean, square, remarks = _input_statistics(into, given)
-    glorot = 2 / (into.fan_in + into.fan_out)
-    input_variance = check_positive(
-        "input_weight_variance", given.get("input_weight_variance", glorot)
-    )
+    asked = given.get("input_weight_variance", 2 / (into.fan_in + into.fan_out))
+    if asked == "stable":
+        asked = _stable_current(neuron) / (fan_in * square) if square > 0 else math.nan
+    elif isinstance(asked, str):
+        raise ValueError(
+            f"input_weight_variance must be a positive number or 'stable', got {asked!r}"
+        )
+    input_variance = check_positive("input_weight_variance", asked)
     centre = 0.0
     if "I" in wanted:
         d = given.get("deviation", 0.0)
@@ -1020,8 +1026,14 @@ def _solve_layer(
         )
     listed = [condition for condition in CONDITIONS if condition in wanted]
     remarks.insert(0, f"condition{'s' * (len(listed) > 1)} {', '.join(listed)}")
+    rate = None
+    if wanted >= {"I", "II"}:
+        rate, doubt = _settles(neuron, fan_in * square, input_variance, spread * (width - 1))
+        if below is not None and below.rate is not None:
+            rate, doubt = math.nan, ["the layer below does not stay at rate 1/2"]
+        remarks += doubt
     surrogates: dict[str, Surrogate] = {}
-    result = _Layer(None, None)
+    result = _Layer(None, None, None if rate == 0.5 else rate)
     if isinstance(surrogate, Surrogate):
         # The potential of the module is λ times y, so its surrogate has γ/λ and s/λ in these units:
         # σ'(u − θ) du = λ σ'(λ(y − θ/λ)) dy.
@@ -1032,12 +1044,14 @@ def _solve_layer(
         neurons = _neurons(**neuron)
         recurrent_square = (width - 1) * (spread + centre**2)
         if "III" in wanted:
+            passed = _from_below(below, fan_in * input_most, 0, "III")
+            _check_passed(into, neurons.leak_max, passed, input_variance)
             gamma = _dampening(
                 neurons,
                 width=width,
                 weight_min=least,
                 weight_max=most,
-                below=_from_below(below, fan_in * input_most, 0, "III"),
+                below=passed,
                 detach_reset=detach,
             )
         bounds = voltage_range(
@@ -1079,7 +1093,7 @@ def _solve_layer(
         moment = Surrogate(surrogate.shape, gamma, s, surrogate.tail).moment(
             2, 0.0, law="uniform", bounds=(low, high)
         )
-        result = _Layer(gamma, float(moment))
+        result = result._replace(dampening=gamma, second_moment=float(moment))
         if shapes:
             surrogates[name] = replace(surrogate, dampening=gamma / unit, sharpness=s / unit)
             remarks.append(f"γ = {gamma / unit:.4g}, s = {s / unit:.4g}")
@@ -1089,6 +1103,7 @@ def _solve_layer(
             {"fan_in": width, "weight_mean": centre, "weight_variance": spread},
             "; ".join(remarks),
             surrogates,
+            rate,
         ),
         Arranged({"fan_in": fan_in, "weight_mean": 0.0, "weight_variance": input_variance}),
         result,
@@ -1109,6 +1124,57 @@ def _from_below(below: _Layer | None, factor: float, which: int, name: str) -> t
             "is not a snnlib.surrogate.Surrogate; leave III and IV out"
         )
     return factor, value
+
+
+def _stable_current(neuron: Mapping[str, Any]) -> float:
+    """V = θ²: three times and more what any leak and reset need, so that rates stray little."""
+    return float(neuron["threshold"].max()) ** 2
+
+
+def _edge(neuron: Mapping[str, Any]) -> float:
+    leaks, thresholds = (neuron[key].double().flatten() for key in ("leak", "threshold"))
+    top = float(thresholds.max())
+    return max(
+        least_input_variance(float(leak), top, reset=neuron["reset"]) for leak in leaks.unique()
+    )
+
+
+def _settles(
+    neuron: Mapping[str, Any], per_weight: float, variance: float, gain: float
+) -> tuple[float | None, list[str]]:
+    """Rate that a layer comes to from rest under conditions I and II, and what to say of it."""
+    current, edge = per_weight * variance, _edge(neuron)
+    if current >= edge:
+        return 0.5, []
+    doubt = (
+        f"rate 1/2 is not stable: the input's variance n_in E[z²] Var[w_in] = {current:.3g} is "
+        f"below {edge:.3g}; input_weight_variance='stable' is "
+        f"{_stable_current(neuron) / per_weight:.3g}"
+    )
+    leaks, thresholds = neuron["leak"].unique(), neuron["threshold"].unique()
+    if neuron["reset"] != "subtract" or leaks.numel() > 1 or thresholds.numel() > 1:
+        return math.nan, [doubt]
+    points = rate_fixed_points(
+        leak=float(leaks), threshold=float(thresholds), gain=gain, input_variance=current
+    )
+    low = [point.rate for point in points if point.slope < 1 and point.rate < 0.5]
+    return (low[0] if low else 0.0), [doubt]  # too low to be found
+
+
+def _check_passed(
+    into: Connection, leak: float, passed: tuple[float, float], variance: float
+) -> None:
+    """Condition III needs n_in max w_in γ_in < 1 − β, and max w_in goes with the deviation."""
+    share, inherited = passed
+    if share * inherited >= 1 - leak:
+        least = variance * ((1 - leak) / (share * inherited)) ** 2
+        raise ValueError(
+            f"input_weight_variance must be below {least:.4g} for condition III, got "
+            f"{variance:.4g}: gradients that pass through the layer below alone, "
+            f"n_in max w_in γ_in = {share * inherited:.4g}, would outgrow 1 − β = {1 - leak:.4g}; "
+            f"pass layers={{{into.name!r}: {{'input_weight_variance': {0.25 * least:.2g}}}}} or "
+            "leave III out: conditions='I II IV'"
+        )
 
 
 def _input_statistics(into: Connection, given: Mapping[str, Any]) -> tuple[float, float, list[str]]:

@@ -45,11 +45,13 @@ class Arranged(NamedTuple):
         settings: Of `Method.gain`.
         remark: What the report should say.
         surrogates: Surrogate derivatives to set, by the name of the spiking layer.
+        rate: Predicted rate of the layer that the weight drives; NaN if unknown.
     """
 
     settings: dict[str, Any]
     remark: str = ""
     surrogates: Mapping[str, Surrogate] = MappingProxyType({})
+    rate: float | None = None
 
 
 def _nothing(connection: Connection, settings: Mapping[str, Any]) -> Any:

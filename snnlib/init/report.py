@@ -115,6 +115,6 @@ class Report(Sequence[Row]):
 
 
 def _text(cell: object) -> str:
-    if cell is None:
+    if cell is None or cell != cell:  # NaN: not known
         return "–"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

@@ -20,6 +20,7 @@ Source: derived in the book's chapter on conditions CI and CII.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -263,17 +264,28 @@ def rate_fixed_points(
     return [_step(layer, p)._replace(rate=float(p)) for p in roots]
 
 
-def least_input_variance(leak: float, threshold: float) -> float:
+def least_input_variance(leak: float, threshold: float, *, reset: str = "subtract") -> float:
     r"""Input variance above which the rate 1/2 of conditions CI and CII is stable.
 
-    .. math:: V > \theta^2\left[\frac{1 + \beta - \beta^2}{\pi} - \frac18\right]
+    A spike lowers the potential by ρ, θ for `"subtract"`, βθ for `"subtract_leak"` and 0 for
+    `"none"`.  Then the potential has to spread by more than s = θ√(2/π), hence
+
+    .. math:: V > \frac{\theta^2(1 - \beta^2) + \beta\theta\rho}{\pi} - \frac{\rho^2}{8}
 
     for currents that are new at every step, with a recurrent variance that equals the input's
-    (CII).  The largest value over all leaks is 0.273·θ², at leak 1/2.
+    (CII).  For `"subtract"` the largest value over all leaks is 0.273·θ², at leak 1/2.  For
+    `"zero"`, with condition I for a normal potential,
+
+    .. math:: s = \frac{2(1-\beta)\theta\varphi(0)}{1 - \beta(1/2 + 1/\pi)},
+        \qquad 2V = s^2\left[1 - \beta^2\left(\tfrac12 - \tfrac1{2\pi}\right)\right]
+        + \beta^2\theta s\varphi(0) - \tfrac14\beta^2\theta^2,
+
+    and 0 where that is negative.
 
     Args:
         leak: β in [0, 1).
         threshold: θ > 0.
+        reset: `"subtract"`, `"subtract_leak"`, `"zero"` or `"none"`.
 
     Returns:
         The variance n_in·E[z²]·Var[w_in] of the input current at the boundary.
@@ -287,6 +299,17 @@ def least_input_variance(leak: float, threshold: float) -> float:
     Example:
         >>> round(least_input_variance(0.5, 1.0), 3), round(least_input_variance(0.9, 2.0), 3)
         (0.273, 0.888)
+        >>> round(least_input_variance(0.5, 1.0, reset="zero"), 3)
+        0.211
     """
     _check(leak, threshold, 1.0, 1.0, 0.0)
-    return float(threshold**2 * ((1 + leak - leak**2) / np.pi - 1 / 8))
+    if reset == "zero":
+        phi = 1 / math.sqrt(2 * math.pi)
+        spread = 2 * (1 - leak) * phi / (1 - leak * (1 / 2 + 1 / math.pi))
+        kept = 1 - leak**2 * (1 / 2 - 1 / (2 * math.pi))
+        twice = kept * spread**2 + leak**2 * spread * phi - leak**2 / 4
+        return threshold**2 * max(twice / 2, 0.0)
+    if reset not in (resets := {"subtract": 1.0, "subtract_leak": leak, "none": 0.0}):
+        raise ValueError(f"reset must be one of {', '.join(resets)}, zero, got {reset!r}")
+    rho = resets[reset]
+    return threshold**2 * ((1 - leak**2 + leak * rho) / math.pi - rho**2 / 8)
