@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import torch
+from oracle import Spike
 from torch import nn
 from torch.func import functional_call, grad, jvp
 from torch.utils._pytree import tree_leaves
@@ -22,30 +23,6 @@ INPUTS = ["current", "weight", "threshold", "leak", "membrane", "spikes"]
 
 
 # --- The oracle: a loop that autograd differentiates by itself ----------------------------------
-
-
-class Spike(torch.autograd.Function):
-    """A step whose derivative is the surrogate's; its second derivative is the slope of that."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(v, surrogate):
-        return (v > 0).to(v.dtype)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        v, ctx.surrogate = inputs
-        ctx.save_for_backward(v)
-        ctx.save_for_forward(v)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad * ctx.surrogate.derivative(ctx.saved_tensors[0]), None
-
-    @staticmethod
-    def jvp(ctx, tangent, _):
-        return tangent * ctx.surrogate.derivative(ctx.saved_tensors[0])
 
 
 def plain(

@@ -7,29 +7,13 @@ import sys
 
 import pytest
 import torch
+from oracle import Spike
 from torch import nn
 from torch.func import grad
 from torch.utils._pytree import tree_leaves
 
 from snnlib.neurons import SpikingLSTM, SpikingLSTMState, SpikingLSTMTrace, spiking_lstm
 from snnlib.surrogate import SHAPES, Surrogate
-
-
-class Spike(torch.autograd.Function):
-    """A step whose derivative is the surrogate's; its second derivative is the slope of that."""
-
-    @staticmethod
-    def forward(v, surrogate):
-        return (v > 0).to(v.dtype)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        v, ctx.surrogate = inputs
-        ctx.save_for_backward(v)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad * ctx.surrogate.derivative(ctx.saved_tensors[0]), None
 
 
 def plain(current, weight, *, activation="printed", surrogate=None, initial=None, steps=None):
