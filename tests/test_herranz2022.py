@@ -894,3 +894,21 @@ def test_a_stack_that_cannot_meet_condition_3_says_which_input_weights_could():
         network, "herranz2022", example=spiking_example(), generator=seeded(), layers=layers
     )
     assert "III" in report[3].note
+
+
+def test_a_threshold_that_adapts_counts_as_it_is_at_half_the_rate():
+    network = networks.recurrent([40, 300, 10], neuron="alif", adaptation=2.0, leak=0.5)
+    report = initialize_(
+        network,
+        "herranz2022",
+        conditions="I II",
+        input_mean=0.0,
+        input_variance=1.0,
+        input_weight_variance=0.1,
+        generator=seeded(1),
+    )
+    assert "θ + κ/2" in report[1].note
+    weight = network.neurons1.weight.detach().double()
+    drive = weight.sum() / len(weight)  # (3 − 2β)(θ + κ/2) = 4, and 2 if κ were forgotten
+    error = (weight.sum(1).std() / math.sqrt(len(weight))).item()
+    assert abs(drive.item() - 4.0) < LIMIT * error < 1.0

@@ -33,6 +33,9 @@ IV.  So does the variance of the gradients.  This fixes E[σ'²], and with γ th
      with β²/2 in place of β² for "zero".  The exact form keeps the product of leak and reset, which
      act on the same gradient; the paper leaves it out.
 
+Neurons whose threshold adapts count with θ + κ/2, their mean threshold at rate 1/2; III and IV
+leave out the gradient that passes through the adaptation.
+
 ξ = 1 if the input comes from a layer of spiking neurons below, with γ_in and E[σ'_in²], else 0.
 
 III and IV exclude each other.  Since σ' <= γ, IV needs γ²((n−1) E[w_rec²] + ρ²) >= 1 − β² (ξ = 0),
@@ -56,6 +59,7 @@ from scipy.optimize import brentq
 from scipy.special import gammainccinv, ndtri
 from torch import Tensor, nn
 
+from snnlib.dialects import Spiking
 from snnlib.init.distributions import BIGAMMA_SHAPE
 from snnlib.init.method import Arranged, Method, check_positive
 from snnlib.init.pairing import Connection
@@ -988,13 +992,15 @@ def _solve_layer(
         _check_surrogate(name, module)
     unit = float(spiking.input_gain.mean())
     width, fan_in = own.fan_in, into.fan_in
+    threshold, adapts = _threshold(spiking, module)
     neuron: dict[str, Any] = {
         "leak": spiking.leak,
-        "threshold": spiking.threshold / unit,
+        "threshold": threshold / unit,
         "reset": spiking.reset,
     }
     # In units of the input gain λ the neuron is y/λ with threshold θ/λ and the weights as they are.
     mean, square, remarks = _input_statistics(into, given)
+    remarks += adapts
     asked = given.get("input_weight_variance", 2 / (into.fan_in + into.fan_out))
     if asked == "stable":
         asked = _stable_current(neuron) / (fan_in * square) if square > 0 else math.nan
@@ -1045,7 +1051,7 @@ def _solve_layer(
         recurrent_square = (width - 1) * (spread + centre**2)
         if "III" in wanted:
             passed = _from_below(below, fan_in * input_most, 0, "III")
-            _check_passed(into, neurons.leak_max, passed, input_variance)
+            _check_passed(into, "III", wanted, 1 - neurons.leak_max, passed, input_variance)
             gamma = _dampening(
                 neurons,
                 width=width,
@@ -1067,10 +1073,13 @@ def _solve_layer(
         )
         low, high = (bound - neurons.threshold for bound in bounds)
         if "IV" in wanted:
+            passed = _from_below(below, fan_in * input_variance, 1, "IV")
+            kept = neurons.leak_square / 2 if neurons.zero else neurons.leak_square
+            _check_passed(into, "IV", wanted, 1 - kept, passed, input_variance)
             a, b, c = _balance(
                 neurons,
                 recurrent_square,
-                _from_below(below, fan_in * input_variance, 1, "IV"),
+                passed,
                 bool(given.get("exact", False)),
                 detach,
             )
@@ -1108,6 +1117,15 @@ def _solve_layer(
         Arranged({"fan_in": fan_in, "weight_mean": 0.0, "weight_variance": input_variance}),
         result,
     )
+
+
+def _threshold(spiking: Spiking, module: nn.Module | None) -> tuple[Tensor, list[str]]:
+    """The mean threshold at rate 1/2, where a running mean of the spikes is 1/2, and a remark."""
+    strength = getattr(module, "adaptation", None) if spiking.library == "snnlib" else None
+    if strength is None:
+        return spiking.threshold, []
+    level = torch.as_tensor(strength, dtype=torch.float64).detach().cpu()
+    return spiking.threshold + level / 2, ["threshold θ + κ/2 of a neuron that adapts, at rate 1/2"]
 
 
 def _or(value: float | None, other: float) -> float:
@@ -1162,18 +1180,28 @@ def _settles(
 
 
 def _check_passed(
-    into: Connection, leak: float, passed: tuple[float, float], variance: float
+    into: Connection,
+    name: str,
+    wanted: frozenset[str],
+    room: float,
+    passed: tuple[float, float],
+    variance: float,
 ) -> None:
-    """Condition III needs n_in max w_in γ_in < 1 − β, and max w_in goes with the deviation."""
+    """What passes through the layer below alone must leave room; max w_in is in √Var[w_in]."""
     share, inherited = passed
-    if share * inherited >= 1 - leak:
-        least = variance * ((1 - leak) / (share * inherited)) ** 2
+    if share * inherited >= room:
+        third = name == "III"
+        ratio = room / (share * inherited)
+        least = variance * (ratio**2 if third else ratio)
+        term = "n_in max w_in γ_in" if third else "n_in E[w_in²] E[σ'_in²]"
+        others = " ".join(other for other in CONDITIONS if other in wanted and other != name)
+        without = f": conditions={others!r}" if others else ""
         raise ValueError(
-            f"input_weight_variance must be below {least:.4g} for condition III, got "
-            f"{variance:.4g}: gradients that pass through the layer below alone, "
-            f"n_in max w_in γ_in = {share * inherited:.4g}, would outgrow 1 − β = {1 - leak:.4g}; "
-            f"pass layers={{{into.name!r}: {{'input_weight_variance': {0.25 * least:.2g}}}}} or "
-            "leave III out: conditions='I II IV'"
+            f"input_weight_variance must be below {least:.4g} for condition {name}, got "
+            f"{variance:.4g}: gradients that pass through the layer below alone, {term} = "
+            f"{share * inherited:.4g}, would outgrow 1 − {'β' if third else 'E[kept²]'} = "
+            f"{room:.4g}; pass layers={{{into.name!r}: {{'input_weight_variance': "
+            f"{0.25 * least:.2g}}}}} or leave {name} out{without}"
         )
 
 
