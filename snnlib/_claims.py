@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ READ = ("full text", "code", "summary", "recalled", "ours")
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry of the list of claims; `printed` is None for a claim in words."""
+    """One entry of the list of claims; `printed` is None for a claim in words.
+
+    The printed statement is parsed when it is asked for: SymPy needs seconds for a whole list, and
+    a chapter uses a part of it.
+    """
 
     id: str
     source: str
@@ -37,8 +42,6 @@ class Claim:
     statement: str
     verdict: str
     chapter: str
-    printed: Any = None
-    printed_latex: str | None = None
     uses: tuple[str, ...] = ()
     entries: int = 0
     level: str | None = None
@@ -46,6 +49,25 @@ class Claim:
     namespace: str = ""
     corrected_by: str | None = None
     citation: str = ""
+    parse: Callable[[], tuple[Any, str]] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def _printed(self) -> tuple[Any, str | None]:
+        return (None, None) if self.parse is None else self.parse()
+
+    @property
+    def printed(self) -> Any:
+        """The statement as a SymPy expression.
+
+        Raises:
+            ValueError: if it cannot be parsed.
+        """
+        return self._printed[0]
+
+    @property
+    def printed_latex(self) -> str | None:
+        """The statement as it was typed."""
+        return self._printed[1]
 
     @property
     def anchor(self) -> str:
@@ -101,11 +123,29 @@ def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
     )
 
 
-def read_claims(path: str | os.PathLike[str]) -> Claims:
+def _without_repetition(yaml: Any, text: str) -> dict[str, Any]:
+    """The content of a YAML text; a key that comes twice would hide what stood there before."""
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = {key for key in keys if keys.count(key) > 1}
+            if twice:
+                line = node.start_mark.line + 1
+                raise ValueError(f"key {min(map(str, twice))!r} comes twice below line {line}")
+            content: dict[Any, Any] = super().construct_mapping(node, deep)
+            return content
+
+    loaded: dict[str, Any] = yaml.load(text, Loader)
+    return loaded
+
+
+def read_claims(path: str | os.PathLike[str], *, parse: bool = True) -> Claims:
     """Read and check a list of claims.
 
     Args:
         path: the YAML file; its keys are `sources`, `symbols` and `claims`.
+        parse: whether to parse all printed statements now; else each when it is asked for.
 
     Returns:
         The checked list.
@@ -115,13 +155,12 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
         ValueError: if an entry is malformed; the message names the claim and the key.
     """
     yaml = require("yaml", "book")
-    sympy = require("sympy", "book")
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(
             f"no list of claims at {file}: a chapter runs in the folder notebooks/ of the book"
         )
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = _without_repetition(yaml, file.read_text(encoding="utf-8"))
     sources = content.get("sources") or {}
     namespaces: dict[str, dict[str, Any]] = {}
     notation: dict[str, dict[Any, str]] = {}
@@ -138,16 +177,11 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
         spec = dict(spec)
         text = spec.pop("printed", None)
         spec["namespace"] = spec.get("namespace", spec.get("source"))
-        expression, shown = None, None
         if text is not None:
-            try:
-                expression, as_typed = _parse(text, namespaces.get(spec["namespace"], {}))
-            except (sympy.SympifyError, TypeError, SyntaxError) as error:
-                raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
-            shown = printer.latex(as_typed, spec["namespace"], order="none")
+            spec["parse"] = partial(_printed, name, text, spec["namespace"], printer)
         spec["uses"] = tuple(spec.get("uses") or ())
         try:
-            claim = Claim(id=name, printed=expression, printed_latex=shown, **spec)
+            claim = Claim(id=name, **spec)
         except TypeError as error:
             raise ValueError(f"claim {name}: {error}") from None
         if claim.source not in sources:
@@ -165,8 +199,10 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
         if claim.entries < 0:
             raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
         citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
-        claims[name] = Claim(**{**_shallow(claim), "citation": citation})
+        claims[name] = replace(claim, citation=citation)
     for claim in claims.values():
+        if parse:
+            _ = claim.printed
         for used in claim.uses:
             if used not in claims:
                 raise ValueError(f"claim {claim.id}: uses {used!r}, which is no claim")
@@ -177,6 +213,15 @@ def read_claims(path: str | os.PathLike[str]) -> Claims:
             )
     _refuse_circles(claims)
     return Claims(claims, namespaces, notation)
+
+
+def _printed(name: str, text: str, namespace: str, printer: Claims) -> tuple[Any, str]:
+    sympy = require("sympy", "book")
+    try:
+        expression, as_typed = _parse(text, printer.namespaces.get(namespace, {}))
+    except (sympy.SympifyError, TypeError, SyntaxError) as error:
+        raise ValueError(f"claim {name}: printed cannot be parsed: {error}") from error
+    return expression, printer.latex(as_typed, namespace, order="none")
 
 
 def _parse(text: str, namespace: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -206,10 +251,6 @@ def _tidy(expression: Any) -> Any:
         return number
     head = [] if number == 1 else [number]
     return sympy.Mul(*head, *rest, evaluate=False) if head or len(rest) > 1 else rest[0]
-
-
-def _shallow(claim: Claim) -> dict[str, Any]:
-    return {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
 
 
 def _refuse_circles(claims: Mapping[str, Claim]) -> None:

@@ -105,7 +105,7 @@ def load(path: str | os.PathLike[str] = "../book/claims.yml") -> None:
         FileNotFoundError: if there is no such file.
         ValueError: if an entry is malformed.
     """
-    _state.claims = read_claims(path)
+    _state.claims = read_claims(path, parse=False)
     _state.evidence = {}
 
 

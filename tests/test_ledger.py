@@ -212,6 +212,7 @@ def test_one_claim_one_check(claims):
             "not a summary",
         ),
         ('printed: "Eq(v, n*p)"', 'printed: "Eq(v, n*p)", uses: [paper.inverse]', "each other"),
+        ("  paper.inverse:", "  paper.mean: {}\n  paper.inverse:", "'paper.mean' comes twice"),
     ],
 )
 def test_a_malformed_list_of_claims_is_refused(tmp_path, old, new, message):
@@ -222,6 +223,15 @@ def test_a_malformed_list_of_claims_is_refused(tmp_path, old, new, message):
         ledger.read_claims(path)
     with pytest.raises(FileNotFoundError, match="notebooks/"):
         ledger.read_claims(tmp_path / "nothing.yml")
+
+
+def test_a_chapter_parses_the_statements_that_it_uses(tmp_path):
+    path = tmp_path / "claims.yml"
+    path.write_text(CLAIMS.replace("Eq(v, n*p)", "Eq(v, n*)", 1))
+    ledger.load(path)
+    ledger.printed("paper.inverse")
+    with pytest.raises(ValueError, match="printed cannot be parsed"):
+        ledger.printed("paper.mean")
 
 
 def _notebook(*found, mde=None):
