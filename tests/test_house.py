@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -392,3 +393,31 @@ def test_readme_links_exist():
     readme = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("path", chapters.chapters(), ids=chapters.slug)
+def test_no_check_needs_a_figure(path):
+    # `make seeds` leaves figures out: what they alone define, no other cell may read.
+    cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    drawn, kept = [], []
+    for cell in cells:
+        figure = "figure" in cell.metadata.get("tags", [])
+        (drawn if figure else kept).append(ast.parse(cell.source))
+
+    def names(trees, context):
+        found = set()
+        for tree in trees:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, context):
+                    found.add(node.id)
+                elif context is ast.Store:
+                    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                        found.add(node.name)
+                    elif isinstance(node, ast.arg):
+                        found.add(node.arg)
+                    elif isinstance(node, ast.alias):
+                        found.add((node.asname or node.name).partition(".")[0])
+        return found
+
+    only_drawn = names(drawn, ast.Store) - names(kept, ast.Store)
+    assert not only_drawn & names(kept, ast.Load)
