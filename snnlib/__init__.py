@@ -1,7 +1,7 @@
 """Initialization and surrogate gradients of spiking neural networks.
 
-The core (``surrogate``, ``neurons``, ``meanfield``, ``init``, ``networks``, ``probe``) needs
-torch, numpy and scipy only; ``interop`` needs the library that it converts to.
+The core (``surrogate``, ``neurons``, ``meanfield``, ``init``, ``membrane``, ``networks``,
+``probe``) needs torch, numpy and scipy only; ``interop`` needs the library that it converts to.
 The other modules belong to the book and to training; what they need beyond that are extras of
 the package, and a missing one is named by the error.
 
@@ -27,6 +27,7 @@ __all__ = [
     "interop",
     "ledger",
     "meanfield",
+    "membrane",
     "moments",
     "networks",
     "neurons",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         interop,
         ledger,
         meanfield,
+        membrane,
         moments,
         networks,
         neurons,
