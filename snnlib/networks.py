@@ -478,8 +478,9 @@ def residual(
         reset: What a spike does to the potential, see `snnlib.neurons.lif`.
         surrogate: Derivative of the spike; arctan if None.
         detach_reset: Whether gradients ignore that the reset depends on the spike.
-        current_std: Standard deviation of normalized currents at the start. None is the threshold
-            of the layer that they drive (tdBN, so θ > 0); a number holds for all thresholds.
+        current_std: Standard deviation of every normalized current at the start. None is that of
+            tdBN: the threshold of the layer that it drives, so θ > 0, times 1/√2 for each of two
+            branches that are added. 1 is plain batch norm over time and batch.
         input_gain: λ > 0: factor of every current; 1 - β = 1/τ in papers whose neuron decays its
             input.
         generator: Random numbers for the weights; None is torch's global generator.
@@ -533,6 +534,7 @@ def residual(
     count = 1 + 2 * sum(blocks) + (hidden > 0)
     thresholds = _per_layer("threshold", threshold, count)
     stds = [_current_std(theta, current_std) for theta in thresholds]
+    branch = math.sqrt(0.5) if current_std is None else 1.0
     neurons = _neurons(count, thresholds, leak, reset, surrogate, detach_reset, neuron)
 
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -550,7 +552,7 @@ def residual(
                 above,
                 stride=2 if stage > 0 and repeat == 0 else 1,
                 neurons=(neurons[first], neurons[second]),
-                stds=(stds[first], stds[second] * math.sqrt(0.5)),
+                stds=(stds[first], stds[second] * branch),
                 input_gain=input_gain,
             )
             below = above
