@@ -88,7 +88,7 @@ def hessian(
     *,
     steps: int = 3,
     loss: str | Loss = "spike_count",
-    batch_size: int = 1000,
+    batch_size: int = 2000,
 ) -> Any:
     r"""The matrix that differentiating twice through the surrogate gives, over all samples.
 
@@ -129,8 +129,34 @@ def hessian(
         True
     """
     curvlinops = require("curvlinops", "curvature")
+
+    class Hessian(curvlinops.HessianLinearOperator):  # type: ignore[name-defined]
+        """Reverse over reverse mode: a recorded gradient serves many vectors."""
+
+        _recorded: Any = None
+
+        def _matmat_batch(self, x: Tensor, y: Tensor, vectors: list[Tensor]) -> list[Tensor]:
+            gradient = self._recorded
+            if gradient is None:
+                with torch.enable_grad():
+                    value = self._loss_func(self._model_func(x), y)
+                    gradient = torch.autograd.grad(value, self._params, create_graph=True)
+            if len(self._data) == 1:  # else the memory of all batches
+                self._recorded = gradient
+            products = [
+                torch.autograd.grad(
+                    gradient,
+                    self._params,
+                    [vector[..., column] for vector in vectors],
+                    retain_graph=True,
+                    materialize_grads=True,
+                )
+                for column in range(vectors[0].shape[-1])
+            ]
+            return [torch.stack(parts, -1) for parts in zip(*products, strict=True)]
+
     parts = _parts(network, data, steps, loss, batch_size)
-    return curvlinops.HessianLinearOperator(*parts, check_deterministic=False, num_data=len(data))
+    return Hessian(*parts, check_deterministic=False, num_data=len(data))
 
 
 def surrogate_jacobian(
@@ -139,7 +165,7 @@ def surrogate_jacobian(
     *,
     steps: int = 3,
     loss: str | Loss = "spike_count",
-    batch_size: int = 1000,
+    batch_size: int = 2000,
 ) -> Any:
     r"""The derivative of the surrogate field, between the jumps of the spikes.
 
@@ -583,7 +609,7 @@ class _Substitute(nn.Module):
         threshold, leak = layer.threshold, layer.leak
         membrane: Any = layer.initial
         if isinstance(membrane, nn.Module):  # a running mean, frozen: the network is evaluated
-            membrane = membrane.mean
+            membrane = membrane()
         spikes: Any = 0.0
         output: list[Tensor] = []
         for now in current:

@@ -538,7 +538,8 @@ class _FusedLIF(torch.autograd.Function):
 
         # Grad mode is on when this pass is itself differentiated (create_graph, torch.func): then
         # all steps at once, out of place. Else in place, in blocks that fit the processor's cache.
-        recorded = torch.is_grad_enabled()
+        # Under torch.func a no_grad outside, such as curvlinops', says nothing.
+        recorded = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
         steps = run.membrane.shape[0]
         size = steps if recorded else run.block()
         total = None if recorded else _empty_like(grad_membrane, grad_spikes)
