@@ -637,9 +637,10 @@ def _substituted(network: nn.Module, spike: Callable[[Tensor, Surrogate], Tensor
     if isinstance(copied, LIF):
         return _Substitute(copied, spike)
     for module in list(copied.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, LIF):
-                setattr(module, name, _Substitute(child, spike))
+        if not isinstance(module, _Substitute):  # smooth already
+            for name, child in list(module.named_children()):
+                if isinstance(child, LIF):
+                    setattr(module, name, _Substitute(child, spike))
     return copied
 
 
