@@ -1,4 +1,4 @@
-"""Second derivatives of spiking networks against plain loops, autograd's full matrices, and jumps."""
+"""Second derivatives of spiking networks against loops, touching networks and differences."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch.func import functional_call
 from snnlib import curvature, networks
 from snnlib.data import Dataset
 from snnlib.membrane import MPInit
-from snnlib.neurons import LIF, AdaptiveLIF
 from snnlib.networks import constant
+from snnlib.neurons import LIF, AdaptiveLIF
 from snnlib.surrogate import Surrogate
 
 curvlinops = pytest.importorskip("curvlinops")
@@ -384,7 +384,7 @@ def test_density_finds_the_share_of_negative_eigenvalues():
 
 
 def test_loss_rise_leaves_the_network_and_does_not_know_units():
-    """Weights and thresholds doubled: the same spikes, the same rise, a quarter of the curvature."""
+    """Weights and thresholds doubled: same spikes, same rise, a quarter of the curvature."""
     surrogate = Surrogate("gaussian", 0.5, 1.0)
     network = small(threshold=1.0, surrogate=surrogate)
     double = small(threshold=2.0, surrogate=Surrogate("gaussian", 0.25, 0.5))
