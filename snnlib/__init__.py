@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "data",
     "dialects",
+    "experiments",
     "figures",
     "fold",
     "init",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from . import (
         data,
         dialects,
+        experiments,
         figures,
         fold,
         init,
