@@ -46,6 +46,7 @@ __all__ = [
     "hessian",
     "loss_rise",
     "matrix",
+    "root_mean_squares",
     "smoothed",
     "spectral_density",
     "surrogate_jacobian",
@@ -326,13 +327,20 @@ def eigenvalues(
     return np.sort(found)[::-1]
 
 
-def trace(operator: Any, *, samples: int = 64, seed: int = 0) -> Estimate:
+def trace(
+    operator: Any, *, scale: npt.ArrayLike = 1.0, samples: int = 64, seed: int = 0
+) -> Estimate:
     r"""Trace of an operator, by Hutchinson's estimator.
 
-    .. math:: \operatorname{tr} A = E[z^\top A z], \qquad z_i = \pm 1
+    .. math:: \operatorname{tr} S A S = E[z^\top S A S z], \qquad z_i = \pm 1
+
+    With S = 1 it is the trace.  With the root mean squares of the parameter tensors
+    (`root_mean_squares`) it does not depend on the unit of the weights, and ½ r² tr SAS is what a
+    quadratic loss rises at the radius r of `loss_rise`.
 
     Args:
         operator: An operator of shape [P, P].
+        scale: Diagonal of S, a number or [P].
         samples: Number of random vectors, >= 2.
         seed: Seed of the vectors.
 
@@ -352,8 +360,30 @@ def trace(operator: Any, *, samples: int = 64, seed: int = 0) -> Estimate:
         >>> trace(aslinearoperator(np.diag([3.0, -5.0, 1.0])), samples=4)
         Estimate(value=-1.0, standard_error=0.0)
     """
-    z = _signs(operator, samples, seed)
+    _check_samples(samples, 2)
+    size = operator.shape[1]
+    z = np.random.default_rng(seed).choice([-1.0, 1.0], size=(size, samples))
+    z *= np.broadcast_to(np.asarray(scale, dtype=np.float64), size)[:, None]
     return _mean((z * _multiply(operator, z)).sum(0))
+
+
+def root_mean_squares(network: nn.Module) -> Array:
+    """Root mean square of the parameter tensor that each weight belongs to.
+
+    Args:
+        network: A network with parameters that require gradients.
+
+    Returns:
+        One number per weight, [P], in the order of `hessian`.
+
+    Example:
+        >>> linear = nn.Linear(2, 2)
+        >>> _ = nn.init.constant_(linear.weight, 3.0), nn.init.zeros_(linear.bias)
+        >>> root_mean_squares(linear).tolist()
+        [3.0, 3.0, 3.0, 3.0, 0.0, 0.0]
+    """
+    parts = [p.detach().double() for p in network.parameters() if p.requires_grad]
+    return np.concatenate([np.full(p.numel(), p.square().mean().sqrt().item()) for p in parts])
 
 
 def asymmetry(operator: Any, *, samples: int = 32, seed: int = 0) -> Estimate:
@@ -670,11 +700,6 @@ def _ends(operator: Any) -> tuple[float, float]:
         for which in ("smallest", "largest")
     )
     return float(low), float(high)
-
-
-def _signs(operator: Any, samples: int, seed: int) -> Array:
-    _check_samples(samples, 2)
-    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(operator.shape[1], samples))
 
 
 def _check_samples(samples: int, low: int) -> None:
