@@ -206,7 +206,7 @@ def test_tables_are_read_as_they_were_written(finished, tmp_path):
             close = isinstance(value, float | list)
             assert row[name] == (pytest.approx(value, rel=1e-5) if close else value)
     path.write_text(path.read_text().replace(",0.", ",,0.", 1))
-    with pytest.raises(ValueError, match="line 2: 17 cells under a header of 16"):
+    with pytest.raises(ValueError, match="line 2: 19 cells under a header of 18"):
         experiments.read(path)
     path.write_text("")
     with pytest.raises(ValueError, match="has no rows"):
@@ -235,11 +235,13 @@ def test_intervals_are_students():
         experiments.summarize(table, ["a"], value="y", confidence=95)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.csv")), ids=lambda p: p.stem)
-def test_stored_results_belong_to_the_protocols(path):
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_stored_results_belong_to_the_protocols(name):
     """Every row was made by a committed library from the settings that the protocol has now."""
-    name, _, size = path.stem.rpartition("-")
-    known = {(run.key, run.seed) for run in PROTOCOLS[name].runs(size)}
+    path = ROOT / "results" / f"{name}-desk.csv"
+    if not path.exists():
+        pytest.skip(f"no results/{path.name}")
+    known = {(run.key, run.seed) for run in PROTOCOLS[name].runs("desk")}
     for row in experiments.read(path):
         assert (row["key"], row["seed"]) in known
         assert len(row["commit"]) == 40 and row["seconds"] > 0

@@ -16,8 +16,9 @@ __all__ = ["PROTOCOLS"]
 FAMILIES = ("absolute", "relative", "threshold_robust")
 THRESHOLDS = (0.1, 0.5, 1.0, 1.5, 2.0)
 
-# The neuron of Kook et al.: τ = 2, rectangular surrogate of width 1, the reset not detached.
-# Plain batch norm over time and batch, whose currents do not follow the threshold.
+# Kook et al., by their published code: τ = 2 (the leak 1 - 1/τ and the factor 1/τ of the current),
+# rectangular surrogate of width 1, the reset not detached, no hidden layer, and plain batch norm
+# over time and batch, which does not follow the threshold (with tdBN it would be a unit).
 NETWORK: Settings = {
     "width": 1 / 16,
     "hidden": 0,
@@ -30,17 +31,19 @@ NETWORK: Settings = {
     "learn_threshold": False,
     "learn_leak": False,
     "current_std": 1.0,
-    "input_gain": 1.0,
+    "input_gain": 0.5,
     "mpinit": False,
 }
 
+# The learning rate was chosen among 0.02 and 0.1 by the training accuracy at threshold 1, seed 0,
+# and is the same for all conditions.
 DESK: Settings = {
-    "data": {"name": "fashion_mnist", "train": 2000, "test": 2000, "pool": 2},
+    "data": {"name": "fashion_mnist", "train": 2000, "test": 2000, "pool": 4},
     "network": NETWORK,
     "training": {
         "epochs": 6,
         "steps": 4,
-        "batch_size": 64,
+        "batch_size": 32,
         "optimizer": "sgd",
         "learning_rate": 0.1,
         "momentum": 0.9,
@@ -82,7 +85,11 @@ _FROZEN_THRESHOLD = Protocol(
     ],
     apply=_frozen_threshold,
     sizes={
-        "desk": Size(DESK, (0, 1, 2), ""),
+        "desk": Size(
+            DESK,
+            (0, 1, 2),
+            "2,000 images of 7 by 7 pixels, 6 epochs; about 15 s of one core each.",
+        ),
         "smoke": Size(SMOKE, (0, 1), "Seconds; resolves nothing."),
     },
     x="threshold",
@@ -100,7 +107,11 @@ _MPINIT_TRSG = Protocol(
     ],
     apply=_mpinit_trsg,
     sizes={
-        "desk": Size(DESK, (0, 1, 2), ""),
+        "desk": Size(
+            DESK,
+            (0, 1, 2, 3, 4, 5),
+            "2,000 images of 7 by 7 pixels, 6 epochs; about 15 s of one core each.",
+        ),
         "smoke": Size(SMOKE, (0, 1), "Seconds; resolves nothing."),
     },
     x="mpinit",

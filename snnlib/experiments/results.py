@@ -18,7 +18,8 @@ from snnlib.experiments.store import Store
 
 __all__ = ["Summary", "read", "rows", "summarize", "write"]
 
-METRICS = ("test_accuracy", "test_loss", "train_accuracy", "train_loss", "diverged")
+LISTS = ("train_accuracy", "train_loss", "thresholds", "initial_membranes")
+METRICS = ("test_accuracy", "test_loss", *LISTS, "diverged")
 
 Row = dict[str, Any]
 
@@ -54,7 +55,7 @@ def rows(protocol: Protocol, size: str, store: Store) -> list[Row]:
 
 
 def write(path: str | Path, protocol: Protocol, table: Sequence[Row]) -> None:
-    """Write rows as CSV, all at once; a list of numbers per epoch is one cell with blanks.
+    """Write rows as CSV, all at once; a list of numbers is one cell with blanks.
 
     Args:
         path: The file; its folder is made.
@@ -147,7 +148,7 @@ def _cell(value: Any) -> str:
 
 
 def _value(name: str, cell: str) -> Any:
-    if name in ("train_accuracy", "train_loss"):
+    if name in LISTS:
         return [float(entry) for entry in cell.split()]
     if name in ("key", "diverged", *FIELDS[:4]):
         return cell

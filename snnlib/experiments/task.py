@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from snnlib import data, networks, training
 from snnlib.data import Dataset
+from snnlib.neurons import LIF
 from snnlib.surrogate import Surrogate
 
 __all__ = ["build", "load", "train"]
@@ -65,7 +66,8 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `test_accuracy` and `test_loss`; per epoch `train_accuracy` and `train_loss`; `diverged`,
-        the reason of an early end or an empty string.
+        the reason of an early end or an empty string; per layer of neurons, after training,
+        `thresholds` and `initial_membranes` (0 is rest).
     """
     seed = settings["seed"]
     images = load(settings["data"], "train")
@@ -83,10 +85,13 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
         loss=fitting["loss"],
         batch_size=250,
     )
+    layers = [module for module in network.modules() if isinstance(module, LIF)]
     return {
         "test_accuracy": metrics.accuracy,
         "test_loss": metrics.loss if torch.tensor(metrics.loss).isfinite() else None,
         "train_accuracy": history.accuracy,
         "train_loss": history.loss,
+        "thresholds": [float(torch.as_tensor(layer.threshold).detach()) for layer in layers],
+        "initial_membranes": [float(getattr(layer.initial, "mean", 0.0)) for layer in layers],
         "diverged": diverged,
     }
