@@ -57,6 +57,7 @@ def test_protocols_are_what_the_papers_did():
         assert network["detach_reset"] is False and network["current_std"] == 1.0
         if run.labels["threshold"] != 1.0:
             assert network["threshold_gradient"] == run.labels["threshold_gradient"]
+    assert PROTOCOLS["frozen-threshold"].runs("desk", seeds=1) == runs[:30]
     # seed after seed, so an unfinished sweep is balanced
     assert [run.seed for run in runs] == sorted(run.seed for run in runs)
     runs = PROTOCOLS["mpinit-trsg"].runs("desk")
@@ -284,6 +285,8 @@ def test_bad_input_is_refused(tmp_path, capsys):
     )
     with pytest.raises(ValueError, match="jobs must be a positive integer, got 0"):
         runner.sweep(SMALL, "smoke", Store(tmp_path), command="", jobs=0)
+    with pytest.raises(ValueError, match="seeds must be None or a positive integer, got 0"):
+        SMALL.runs("smoke", seeds=0)
     with pytest.raises(SystemExit):
         main(["run", "nothing"])
     assert results.METRICS[0] == "test_accuracy"

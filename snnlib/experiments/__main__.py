@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "List the experiments.", named=False)
     command("status", _status, "Say how far each experiment is.", named=False)
     run = command("run", _run, "Run what is not stored yet, then write the table.")
+    run.add_argument("--seeds", type=int, help="only the first so many seeds (default all)")
     run.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     run.add_argument("--threads", type=int, default=1, help="threads of each (default 1)")
     writing = command("write", _write, "Write the table of what is stored, even if not all is.")
@@ -102,6 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         options.size,
         store,
         command=f"python -m snnlib.experiments run {protocol.name} --size {options.size}",
+        seeds=options.seeds,
         jobs=options.jobs,
         threads=options.threads,
         on_result=show,

@@ -79,21 +79,24 @@ class Protocol:
     series: str
     panels: str | None = None
 
-    def runs(self, size: str) -> list[Run]:
+    def runs(self, size: str, *, seeds: int | None = None) -> list[Run]:
         """All runs, one seed after the other, so that an unfinished sweep is balanced.
 
         Args:
             size: A name in `sizes`.
+            seeds: Only the first so many seeds; None takes all.
 
         Raises:
-            ValueError: If there is no such size.
+            ValueError: If there is no such size, or `seeds` is not a positive integer.
         """
         if size not in self.sizes:
             raise ValueError(
                 f"size must be one of {', '.join(self.sizes)} for {self.name}, got {size!r}"
             )
+        if seeds is not None and (isinstance(seeds, bool) or seeds < 1):
+            raise ValueError(f"seeds must be None or a positive integer, got {seeds!r}")
         found = []
-        for seed in self.sizes[size].seeds:
+        for seed in self.sizes[size].seeds[:seeds]:
             for labels in self.conditions:
                 settings = copy.deepcopy(self.sizes[size].settings)
                 self.apply(settings, labels)

@@ -44,6 +44,7 @@ def sweep(
     store: Store,
     *,
     command: str,
+    seeds: int | None = None,
     jobs: int = 1,
     threads: int = 1,
     on_result: Callable[[Run, dict[str, Any]], None] | None = None,
@@ -55,6 +56,7 @@ def sweep(
         size: A name in `protocol.sizes`.
         store: Where results are and go.
         command: The command that repeats this, for the provenance.
+        seeds: Only the first so many seeds; None takes all.
         jobs: Processes; more than one need joblib.
         threads: Threads of each.
         on_result: Called after each run with its stored content.
@@ -69,7 +71,8 @@ def sweep(
     for name, number in (("jobs", jobs), ("threads", threads)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"{name} must be a positive integer, got {number!r}")
-    missing = [run for run in _different(protocol.runs(size)) if store.load(run.key) is None]
+    runs = _different(protocol.runs(size, seeds=seeds))
+    missing = [run for run in runs if store.load(run.key) is None]
     for run, content in _results(missing, store, command, jobs, threads):
         if on_result is not None:
             on_result(run, content)

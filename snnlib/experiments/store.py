@@ -75,6 +75,7 @@ class Store:
                 json.dump(content, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)  # made for this user alone
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
