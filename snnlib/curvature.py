@@ -503,7 +503,7 @@ def loss_rise(
             mode.
         data: The samples to average over.
         radius: Relative size r > 0 of the step.
-        samples: Number of random directions, >= 2.
+        samples: Number of random directions, >= 2; each is taken both ways.
         steps: Time steps T; each sample is a constant current.
         loss: As for `hessian`.
         batch_size: Samples per pass.
@@ -547,10 +547,13 @@ def loss_rise(
 
     rises, here = [], value()
     for _ in range(samples):
-        for parameter, tensor, scale in zip(parameters, center, scales, strict=True):
-            z = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-            parameter.data = tensor + scale * z.to(tensor)
-        rises.append(value() - here)
+        z = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in center]
+        ends = []
+        for sign in (1, -1):  # both ways, so that a slope of the loss adds no noise
+            for parameter, tensor, scale, part in zip(parameters, center, scales, z, strict=True):
+                parameter.data = tensor + sign * scale * part.to(tensor)
+            ends.append(value())
+        rises.append(sum(ends) / 2 - here)
     return _mean(np.array(rises))
 
 

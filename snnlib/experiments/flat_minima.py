@@ -31,7 +31,7 @@ from snnlib.experiments.provenance import FIELDS, provenance
 __all__ = ["INITIALIZATIONS", "build", "measure", "rate_error", "run"]
 
 INITIALIZATIONS: tuple[str, ...] = ("ikun", "kaiming", "xavier", "normal")
-"""As in the code of Chang et al.: ikun_v1, kaiming_uniform_ (ReLU), xavier_uniform_, N(0, 0.02²)."""
+"""As in the code of Chang et al.: ikun_v1, Kaiming and Xavier uniform, and N(0, 0.02²)."""
 
 STEPS = 4
 RADIUS = 0.1
