@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from snnlib.data import Dataset
 from snnlib.init import initialize_
+from snnlib.membrane import MPInit
 from snnlib.networks import ResidualBlock, TdBN, constant, residual
 from snnlib.neurons import LIF, lif
 from snnlib.surrogate import Surrogate
+from snnlib.training import evaluate, fit
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -207,6 +210,42 @@ def test_copies_compute_the_same():
     loaded.load_state_dict(torch.load(file))
     for other in (copy.deepcopy(network), loaded.eval()):
         assert torch.equal(other(current), expected)
+
+
+def test_every_layer_starts_at_a_mean_of_its_own():
+    network, x = small(initial=MPInit(momentum=1.0))
+    network(constant(x, 4))
+    means = [layer.initial.mean.item() for layer in neurons(network)]
+    assert len(set(means)) == len(means) == 8 and all(means)
+
+
+def test_a_trained_model_with_mpinit_and_trsg_is_saved_and_loaded():
+    settings = {
+        "threshold_gradient": "threshold_robust",
+        "learn_threshold": True,
+        "learn_leak": True,
+        "reset": "subtract_leak",
+        "detach_reset": False,
+        "current_std": 1.0,
+        "initial": MPInit(),
+    }
+    network, x = small(**settings)
+    images = Dataset("images", "train", x, torch.arange(7) % 3, 3)
+    training = {"steps": 4, "batch_size": 4, "loss": "mean_output", "progress": False}
+    fit(network, images, epochs=3, optimizer="sgd", learning_rate=0.1, **training)
+    layers = neurons(network)
+    assert all(abs(layer.threshold.item() - 1) > 1e-6 for layer in layers)
+    assert any(layer.initial.mean != 0 for layer in layers)
+    expected = evaluate(network, images, steps=4, loss="mean_output")
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    file.seek(0)
+    loaded, _ = small(**settings | {"generator": seeded(99), "initial": MPInit()})
+    loaded.load_state_dict(torch.load(file))
+    assert evaluate(loaded, images, steps=4, loss="mean_output") == expected
+    current = constant(x, 4)
+    assert torch.equal(loaded.eval()(current), network.eval()(current))
+    assert evaluate(loaded, images, steps=4, loss="mean_output") == expected  # nothing moved
 
 
 def test_settings_reach_the_neurons():
