@@ -139,8 +139,8 @@ class StationaryLaw:
             `reset="zero"`, whose spikes all end there; else none.
         mean: E[U], what MP-Init estimates.
         rate: Probability to fire at a step.
-        doeblin: ε > 0 such that from every two starts inside `support` the laws one step later
-            share the probability ε.
+        doeblin: ε > 0 such that the laws one step after all starts inside `support` share at
+            least the probability ε.
         support: The interval (low, high) that `doeblin` and `escape` are for.
         escape: Largest probability, over starts inside the support, to be outside one step later.
         contraction: Modulus of the second eigenvalue of the transition: the distance to the law
