@@ -86,16 +86,7 @@ class _Neurons(NamedTuple):
 
     def moments(self, variance: float) -> Moments:
         """Under u ~ N(0, variance)."""
-        threshold, height, share = self.columns
-        std = math.sqrt(variance)
-        fires = ndtr(-threshold / std) if std > 0 else np.zeros_like(threshold)
-        second, mean = float(share @ (height**2 * fires)), float(share @ (height * fires))
-        slope = math.nan
-        if self.surrogate is not None:
-            unit = threshold if self.relative else np.ones_like(threshold)
-            squares = np.asarray(self.surrogate.moment(2, threshold / unit, 0.0, std / unit))
-            slope = float(share @ ((height / unit) ** 2 * squares))
-        return Moments(second, second - mean**2, slope)
+        return _moments(self, variance)
 
     def spread(self, variance: float) -> float:
         """The slope d ln E[x²] / d ln Var[u] of the variance map at its fixed point."""
@@ -111,6 +102,20 @@ class _Neurons(NamedTuple):
     def unit(self) -> float:
         """A potential of the size of the thresholds."""
         return max(float(self.columns[0].max()), 1e-3)
+
+
+@lru_cache(maxsize=4096)
+def _moments(neurons: _Neurons, variance: float) -> Moments:
+    threshold, height, share = neurons.columns
+    std = math.sqrt(variance)
+    fires = ndtr(-threshold / std)
+    second, mean = float(share @ (height**2 * fires)), float(share @ (height * fires))
+    slope = math.nan
+    if neurons.surrogate is not None:
+        unit = threshold if neurons.relative else np.ones_like(threshold)
+        squares = np.asarray(neurons.surrogate.moment(2, threshold / unit, 0.0, std / unit))
+        slope = float(share @ ((height / unit) ** 2 * squares))
+    return Moments(second, second - mean**2, slope)
 
 
 def steady_variance(
