@@ -131,16 +131,16 @@ experiments.sweep(SMALL, "smoke", experiments.Store(sys.argv[1]), command="a com
 
 def test_processes_give_the_same_results(finished, tmp_path):
     pytest.importorskip("joblib")
-    store, seen = Store(tmp_path), []
+    store, seen = Store(tmp_path), {}
     experiments.sweep(
         SMALL,
         "smoke",
         store,
         command="a command",
         jobs=2,
-        on_result=lambda run, content: seen.append((run.key, content["metrics"])),
+        on_result=lambda run, content: seen.update({run.key: content["metrics"]}),
     )
-    assert metrics(store) == metrics(finished) == dict(seen)
+    assert metrics(store) == metrics(finished) == seen
 
 
 @pytest.mark.parametrize(
@@ -236,13 +236,14 @@ def test_intervals_are_students():
         experiments.summarize(table, ["a"], value="y", confidence=95)
 
 
+@pytest.mark.parametrize("size", ["desk", "long"])
 @pytest.mark.parametrize("name", sorted(PROTOCOLS))
-def test_stored_results_belong_to_the_protocols(name):
+def test_stored_results_belong_to_the_protocols(name, size):
     """Every row was made by a committed library from the settings that the protocol has now."""
-    path = ROOT / "results" / f"{name}-desk.csv"
+    path = ROOT / "results" / f"{name}-{size}.csv"
     if not path.exists():
         pytest.skip(f"no results/{path.name}")
-    known = {(run.key, run.seed) for run in PROTOCOLS[name].runs("desk")}
+    known = {(run.key, run.seed) for run in PROTOCOLS[name].runs(size)}
     for row in experiments.read(path):
         assert (row["key"], row["seed"]) in known
         assert len(row["commit"]) == 40 and row["seconds"] > 0
@@ -280,7 +281,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
 
 def test_bad_input_is_refused(tmp_path, capsys):
     assert main(["run", "frozen-threshold", "--size", "huge", "--cache", str(tmp_path)]) == 2
-    assert "size must be one of desk, smoke for frozen-threshold, got 'huge'" in (
+    assert "size must be one of desk, long, smoke for frozen-threshold, got 'huge'" in (
         capsys.readouterr().err
     )
     with pytest.raises(ValueError, match="jobs must be a positive integer, got 0"):

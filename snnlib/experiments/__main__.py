@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(action=action)
         if named:
             found.add_argument("name", choices=PROTOCOLS, help="the experiment")
-        found.add_argument("--size", default="desk", help="desk (default) or smoke")
+        found.add_argument("--size", default="desk", help="desk (default), long or smoke")
         found.add_argument("--cache", help="folder of the results of single runs")
         return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from snnlib.experiments.protocol import Protocol
 from snnlib.experiments.provenance import FIELDS
@@ -134,7 +134,7 @@ def summarize(
     for condition, values in groups.items():
         n = len(values)
         std = float(np.std(values, ddof=1)) if n > 1 else math.nan
-        t = float(stats.t.ppf((1 + confidence) / 2, n - 1)) if n > 1 else math.nan
+        t = float(special.stdtrit(n - 1, (1 + confidence) / 2)) if n > 1 else math.nan
         found[condition] = Summary(float(np.mean(values)), std, n, t * std / math.sqrt(n))
     return found
 
