@@ -24,6 +24,7 @@ conditions are derived in the book.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -334,20 +335,21 @@ def _neurons(
     surrogate: Surrogate | None,
     relative: bool,
 ) -> _Neurons:
-    theta, size = torch.broadcast_tensors(
-        *(torch.as_tensor(x, dtype=torch.float64).detach().cpu() for x in (threshold, height))
-    )
+    theta, size = np.broadcast_arrays(*(_flat(x) for x in (threshold, height)))
     least = "> 0 where the surrogate is relative to it" if relative else ">= 0"
     inside = theta > 0 if relative else theta >= 0
-    if theta.numel() == 0 or not bool((inside & theta.isfinite()).all()):
+    if theta.size == 0 or not (inside & np.isfinite(theta)).all():
         raise ValueError(f"threshold must be {least} and finite, got {threshold!r}")
-    if not bool(size.isfinite().all()) or not bool(size.any()):
+    if not np.isfinite(size).all() or not size.any():
         raise ValueError(f"height must be finite and not all 0, got {height!r}")
-    pairs = np.stack([theta.flatten().numpy(), size.flatten().numpy()], axis=1)
-    kinds, counts = np.unique(pairs, axis=0, return_counts=True)
-    shares = counts / counts.sum()
-    rows = zip(kinds[:, 0].tolist(), kinds[:, 1].tolist(), shares.tolist(), strict=True)
-    return _Neurons(tuple(rows), surrogate, relative)
+    counts = Counter(zip(theta.ravel().tolist(), size.ravel().tolist(), strict=True))
+    kinds = sorted((t, h, n / theta.size) for (t, h), n in counts.items())
+    return _Neurons(tuple(kinds), surrogate, relative)
+
+
+def _flat(value: float | Tensor) -> Array:
+    plain = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    return np.asarray(plain, dtype=np.float64)
 
 
 @lru_cache(maxsize=1024)
