@@ -430,7 +430,13 @@ def asymmetry(operator: Any, *, samples: int = 32, seed: int = 0) -> Estimate:
 
 
 def spectral_density(
-    operator: Any, *, iterations: int = 64, repeats: int = 4, points: int = 512, seed: int = 0
+    operator: Any,
+    *,
+    iterations: int = 64,
+    repeats: int = 4,
+    points: int = 512,
+    ends: tuple[float, float] | None = None,
+    seed: int = 0,
 ) -> Density:
     """Spectral density of a symmetric operator, smoothed: stochastic Lanczos quadrature.
 
@@ -439,6 +445,7 @@ def spectral_density(
         iterations: Lanczos steps per random vector, 2 <= iterations <= P; the resolution.
         repeats: Number of random vectors.
         points: Points of the grid.
+        ends: Least and largest eigenvalue if they are known, to spare the search for them.
         seed: Seed of the vectors.
 
     Returns:
@@ -474,7 +481,11 @@ def spectral_density(
     with torch.random.fork_rng(devices=[]):  # curvlinops draws from torch's global generator
         torch.manual_seed(seed)
         grid, density = curvlinops.lanczos_approximate_spectrum(
-            operator, iterations, num_points=points, num_repeats=repeats, boundaries=_ends(operator)
+            operator,
+            iterations,
+            num_points=points,
+            num_repeats=repeats,
+            boundaries=ends or _ends(operator),
         )
     return Density(grid.double().cpu().numpy(), density.double().cpu().numpy())
 
