@@ -12,7 +12,7 @@ from snnlib.init import METHODS, gain, ikun2024, ikun2024_, initialize_
 from snnlib.meanfield import critical_gain, fixed_points, matched_sharpness
 from snnlib.networks import mlp
 from snnlib.neurons import LIF
-from snnlib.surrogate import Surrogate
+from snnlib.surrogate import Surrogate, from_library
 
 SHAPES = ("sigmoid", "arctan", "triangular")
 
@@ -288,6 +288,33 @@ def test_convolutions_count_the_outputs_that_an_input_reaches():
     assert row.gain == pytest.approx((2 * 16) / (3 * 16 / 4) / square, rel=1e-9)
 
 
+def test_layers_may_choose_their_own_balance():
+    network = mlp([30] * 4, surrogate=Surrogate("arctan", sharpness=1.5), init=None)
+    settings = {"linear1": {"balance": "forward"}, "linear3": {"alpha": 2.0}}
+    rows = initialize_(network, "ikun2024", balance="backward", layers=settings)
+    assert rows[0].gain == pytest.approx(gain("micheli2024"), rel=1e-9)
+    square = Surrogate("arctan", sharpness=1.5).moment(2, 1.0)  # linear1 made unit variance
+    assert rows[1].gain == pytest.approx(1 / square, rel=1e-9)
+    assert "gradient × 2" in rows[2].note
+
+
+def test_neurons_of_other_libraries_need_their_surrogate_by_hand():
+    snntorch = pytest.importorskip("snntorch")
+    cells = [
+        snntorch.Leaky(beta=0.5, threshold=0.8, init_hidden=True, output=False) for _ in range(3)
+    ]
+    network = nn.Sequential(
+        nn.Linear(20, 30), cells[0], nn.Linear(30, 30), cells[1], nn.Linear(30, 10), cells[2]
+    )
+    with pytest.raises(ValueError, match=r"surrogate is needed.*\(layer '1'\)"):
+        initialize_(network, "ikun2024", balance="backward")
+    known = from_library("snntorch.atan")
+    rows = initialize_(network, "ikun2024", balance="backward", surrogate=known)
+    assert rows[1].gain == pytest.approx(
+        gain("ikun2024", balance="backward", surrogate=known, threshold=0.8), rel=1e-6
+    )
+
+
 def test_recurrent_weights_and_readouts_are_accepted():
     class Loop(nn.Module):
         def __init__(self):
@@ -328,6 +355,10 @@ def test_three_hundred_layers_take_no_deep_recursion():
         ({"balance": "backward"}, "surrogate is needed by balance='backward'"),
         ({"alpha": 0.0}, "alpha must be positive"),
         ({"alpha": math.nan}, "alpha must be positive"),
+        (
+            {"alpha": 1e300, "balance": "printed", "surrogate": Surrogate("arctan")},
+            "alpha must be smaller",
+        ),
         ({"surrogate": "arctan", "balance": "printed"}, "surrogate must be a"),
         ({"threshold": -1.0}, "threshold must be >= 0"),
         ({"threshold": 60.0}, "threshold must let some neuron fire"),

@@ -370,6 +370,8 @@ def _steady(neurons: _Neurons, balance: str, alpha: float) -> float:
     high = 2 * math.log(neurons.unit) + 1.0
     while factor(high) <= alpha:
         high += 1.0
+        if high > 600:
+            raise ValueError(f"alpha must be smaller: no variance reaches it, got {alpha!r}")
     low = high - STEP
     while factor(low) > alpha and (balance == "printed" or neurons.spread(math.exp(low)) < 1):
         high, low = low, low - STEP
