@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "curvature",
     "data",
     "dialects",
     "experiments",
@@ -44,6 +45,7 @@ _SUBMODULES = frozenset(__all__) - {"__version__"}
 
 if TYPE_CHECKING:
     from . import (
+        curvature,
         data,
         dialects,
         experiments,
