@@ -44,15 +44,17 @@ def plot(protocol: Protocol, table: Sequence[Row], path: str | Path | None = Non
                 [x for x, _ in points],
                 [s.mean for _, s in points],
                 [s.half_width for _, s in points],
-                label=f"{protocol.series}: {series}",
+                label=str(series),
                 marker="o",
                 capsize=3,
             )
         axis.set_xlabel(protocol.x)
+        if all(isinstance(row[protocol.x], bool) for row in table):
+            axis.set_xticks([0, 1], ["False", "True"])
         if label is not None:
             axis.set_title(f"{label}: {panel}")
     axes[0][0].set_ylabel("test accuracy")
-    axes[0][-1].legend()
+    axes[0][-1].legend(title=protocol.series)
     figure.tight_layout()
     if path is not None:
         figure.savefig(path)
