@@ -8,13 +8,12 @@ At the first step a layer with n inputs x, weights of mean zero and m outputs ha
 with u and θ of the neurons that send x. IKUN prints Var[w] = α/(n Var[x] E[σ'²]), which is neither.
 So there are three choices of `balance`, and `alpha` says what is balanced:
 
-    "forward"    G = α / E[x²]                 every layer has Var[u] = α (Eq. 10 of Micheli et al.
-                                               at α = 1)
-    "backward"   G = α n / (m E[σ'²])          a layer multiplies the variance of the gradient by α
-    "printed"    G = α / (Var[x] E[σ'²])
+    "forward"    G = α / E[x²]            every layer has Var[u] = α,
+    "backward"   G = α n / (m E[σ'²])     a layer multiplies the variance of the gradient by α,
+    "printed"    G = α / (Var[x] E[σ'²]),
 
-all divided by λ². The moments are those of u ~ N(0, Var[u]) with the Var[u] that the gains
-themselves produce.
+all divided by λ²; "forward" at α = 1 is Eq. 10 of Micheli et al. 2024. The moments are those of
+u ~ N(0, Var[u]) with the Var[u] that the gains themselves produce.
 
 Source: Chang, Wang, Yang, IKUN: Initialization to keep SNN training and generalization great with
 surrogate-stable variance, 2024, known here from a summary, which does not define α. The two
