@@ -40,8 +40,8 @@ class MPInit(nn.Module):
 
     with momentum m, as in torch's batch norm. The mean is over the batch and over the neurons that
     are active, which means that they spike at least once in the T steps (`over="active"`, as in
-    the paper), or over all neurons. Only the second estimates E[U]; in the book's small network the first is
-    the better start. A batch without an active neuron changes nothing.
+    the paper), or over all neurons. Only the second estimates E[U]; in the book's small network
+    the first is the better start. A batch without an active neuron changes nothing.
 
     A layer takes it as `LIF(initial=MPInit())`, keeps a copy of its own as submodule, and calls
     `update` after its T steps in training mode only. The number is a buffer: it is saved, loaded
