@@ -1,7 +1,7 @@
 """Initialization and surrogate gradients of spiking neural networks.
 
-The core (``surrogate``, ``neurons``, ``meanfield``, ``init``, ``networks``, ``probe``) needs
-torch, numpy and scipy only; ``interop`` needs the library that it converts to.
+The core (``surrogate``, ``neurons``, ``meanfield``, ``init``, ``membrane``, ``networks``,
+``probe``) needs torch, numpy and scipy only; ``interop`` needs the library that it converts to.
 The other modules belong to the book and to training; what they need beyond that are extras of
 the package, and a missing one is named by the error.
 
@@ -20,13 +20,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "curvature",
     "data",
     "dialects",
+    "experiments",
     "figures",
+    "fold",
     "init",
     "interop",
     "ledger",
     "meanfield",
+    "membrane",
     "moments",
     "networks",
     "neurons",
@@ -41,13 +45,17 @@ _SUBMODULES = frozenset(__all__) - {"__version__"}
 
 if TYPE_CHECKING:
     from . import (
+        curvature,
         data,
         dialects,
+        experiments,
         figures,
+        fold,
         init,
         interop,
         ledger,
         meanfield,
+        membrane,
         moments,
         networks,
         neurons,

@@ -1,7 +1,7 @@
-r"""The networks of the papers: feed-forward ones of spiking layers, and stacks of recurrent layers.
+r"""The networks of the papers: feed-forward ones, stacks of recurrent layers, a residual network.
 
 Micheli et al., section V: currents in, spikes out. Herranz-Celotti & Rouat, section 2.5: recurrent
-layers with a linear readout at every step.
+layers with a linear readout at every step. Zheng et al. and Kook et al.: the spiking ResNet-19.
 
 Tensors over time are time-major, [T, batch, features...]. Without feedback between layers all T
 steps of a layer are one matrix product over T·batch rows, then one fused neuron call over time.
@@ -9,6 +9,8 @@ steps of a layer are one matrix product over T·batch rows, then one fused neuro
 
 from __future__ import annotations
 
+import copy
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,11 +19,21 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from snnlib._tdbn import TdBN
 from snnlib.init import initialize_
 from snnlib.neurons import LIF, AdaptiveLIF, RecurrentLIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
 
-__all__ = ["FeedForward", "constant", "convnet", "mlp", "recurrent"]
+__all__ = [
+    "FeedForward",
+    "ResidualBlock",
+    "TdBN",
+    "constant",
+    "convnet",
+    "mlp",
+    "recurrent",
+    "residual",
+]
 
 PerLayer = float | Tensor | Sequence[float | Tensor]
 Recurrent: TypeAlias = Literal["lif", "alif", "slstm"]
@@ -362,6 +374,223 @@ def recurrent(
     return network
 
 
+class ResidualBlock(nn.Module):
+    r"""Two convolutions and a shortcut around them: the spikes of the block below are added.
+
+    .. math:: i_1 = N_1(W_1 * x), \qquad i_2 = N_2(W_2 * x_1) + S(x)
+
+    where x₁ are the spikes of the neurons `lif1` that i₁ drives, the output is that of `lif2`
+    driven by i₂, and N is `TdBN`. S is the identity times λ (as the current is), or a 1 by 1
+    convolution with `TdBN` where the channels or the image's size change.
+
+    Args:
+        channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Step of the first convolution and of the shortcut, 1 or 2.
+        neurons: The two layers of neurons, of this block alone.
+        stds: Standard deviation of the normalized current of each, see `TdBN`; the second holds
+            for each of the two branches that are added.
+        input_gain: λ, factor of the current.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        neurons: tuple[nn.Module, nn.Module],
+        stds: tuple[float, float] = (1.0, math.sqrt(0.5)),
+        input_gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.input_gain = input_gain
+        self.conv1 = _convolution(channels, out_channels, stride=stride)
+        self.norm1 = TdBN(out_channels, std=stds[0], input_gain=input_gain)
+        self.lif1, lif2 = neurons
+        self.conv2 = _convolution(out_channels, out_channels)
+        self.norm2 = TdBN(out_channels, std=stds[1], input_gain=input_gain)
+        self.shortcut: FeedForward | None = None
+        if stride != 1 or channels != out_channels:
+            self.shortcut = FeedForward(
+                OrderedDict(
+                    conv=_convolution(channels, out_channels, kernel=1, stride=stride),
+                    norm=TdBN(out_channels, std=stds[1], input_gain=input_gain),
+                )
+            )
+        self.lif2 = lif2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T, batch, out_channels, ...] of spikes [T, batch, channels, height, width]."""
+        hidden = self.lif1(self.norm1(_every_step(self.conv1, x)))
+        current = self.norm2(_every_step(self.conv2, hidden))
+        around = self.input_gain * x if self.shortcut is None else self.shortcut(x)
+        return self.lif2(current + around)
+
+
+class SpatialMean(nn.Module):
+    """Mean over the places of an image: [T, batch, channels, height, width] to three dimensions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The means, [T, batch, channels]."""
+        return x.mean((-2, -1))
+
+
+def residual(
+    shape: Sequence[int],
+    classes: int,
+    *,
+    width: float = 1.0,
+    blocks: Sequence[int] = (3, 3, 2),
+    channels: Sequence[int] = (128, 256, 512),
+    hidden: int | None = None,
+    threshold: PerLayer = 1.0,
+    leak: PerLayer = 0.5,
+    reset: Any = "subtract",
+    surrogate: Surrogate | None = None,
+    detach_reset: bool = True,
+    current_std: float | None = None,
+    input_gain: float = 1.0,
+    generator: torch.Generator | None = None,
+    **neuron: Any,
+) -> FeedForward:
+    r"""Spiking residual network, by default the ResNet-19 of the papers.
+
+    A convolution, three stages of residual blocks (the first block of every further stage halves
+    the image), a mean over the image, a hidden layer of neurons and a linear readout at every
+    step. Every layer of neurons is driven through `TdBN`, the hidden one too: its inputs are small
+    means, which would leave it silent.
+
+    Layers are named `conv1`, `norm1`, `lif1`, `block1`, ..., `block8`, `pool`, `linear1`,
+    `norm2`, `lif2`, `readout`. The weights are drawn by torch's own law: behind each of them a
+    normalization forgets its scale.
+
+    Args:
+        shape: (channels, height, width) of the input.
+        classes: Number of classes.
+        width: Factor of all channel numbers, which are rounded.
+        blocks: Residual blocks of each stage.
+        channels: Channels of each stage; the first convolution has those of the first.
+        hidden: Neurons of the hidden layer; None is half the last channel number, 0 leaves the
+            layer out (as the published code of Kook et al. does).
+        threshold: θ >= 0 of all layers, or a list with one per layer of neurons.
+        leak: β in [0, 1] of all layers, or such a list.
+        reset: What a spike does to the potential, see `snnlib.neurons.lif`.
+        surrogate: Derivative of the spike; arctan if None.
+        detach_reset: Whether gradients ignore that the reset depends on the spike.
+        current_std: Standard deviation of every normalized current at the start. None is that of
+            tdBN: the threshold of the layer that it drives, so θ > 0, times 1/√2 for each of two
+            branches that are added. 1 is plain batch norm over time and batch.
+        input_gain: λ > 0: factor of every current; 1 - β = 1/τ in papers whose neuron decays its
+            input.
+        generator: Random numbers for the weights; None is torch's global generator.
+        **neuron: Further settings of `snnlib.neurons.LIF`, for all layers. A module as `initial`
+            (`snnlib.membrane.MPInit`) is copied for each.
+
+    Returns:
+        A network: currents [T, batch, channels, height, width] to logits [T, batch, classes].
+
+    Raises:
+        ValueError: If a size is not a positive integer, the width is not positive, the lists of
+            stages differ in length, or a setting of the neurons is refused.
+
+    Source: Zheng et al. 2021 (ResNet-19 with tdBN, α = 1/√2 where branches are added); Kook et al.
+    2026, section 6.
+
+    Example:
+        >>> network = residual((3, 32, 32), 10, width=1 / 16)
+        >>> [name for name, _ in network.named_children()][3:]
+        ['block1', 'block2', ..., 'block8', 'pool', 'linear1', 'norm2', 'lif2', 'readout']
+        >>> sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in network.modules()) - 2  # shortcuts
+        19
+        >>> network(torch.zeros(4, 2, 3, 32, 32)).shape
+        torch.Size([4, 2, 10])
+    """
+    shape, blocks, channels = list(shape), list(blocks), list(channels)
+    if len(shape) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)!r}")
+    if not blocks or len(blocks) != len(channels):
+        raise ValueError(
+            "blocks and channels must have one number per stage, "
+            f"got {len(blocks)} and {len(channels)}"
+        )
+    sizes = dict(shape=shape, blocks=blocks, channels=channels, classes=[classes])
+    for name, values in sizes.items():
+        for value in values:
+            _check_integer(name, value)
+    if hidden is not None and (isinstance(hidden, bool) or not isinstance(hidden, int)):
+        raise ValueError(f"hidden must be None or a number of neurons >= 0, got {hidden!r}")
+    if hidden is not None and hidden < 0:
+        raise ValueError(f"hidden must be None or a number of neurons >= 0, got {hidden!r}")
+    if not 0 < width < math.inf:
+        raise ValueError(f"width must be positive and finite, got {width!r}")
+    if not 0 < input_gain < math.inf:
+        raise ValueError(f"input_gain must be positive and finite, got {input_gain!r}")
+    if current_std is not None and not 0 < current_std < math.inf:
+        raise ValueError(f"current_std must be None or positive and finite, got {current_std!r}")
+    widths = [max(1, round(width * count)) for count in channels]
+    if hidden is None:
+        hidden = max(1, round(width * channels[-1] / 2))
+    count = 1 + 2 * sum(blocks) + (hidden > 0)
+    thresholds = _per_layer("threshold", threshold, count)
+    stds = [_current_std(theta, current_std) for theta in thresholds]
+    branch = math.sqrt(0.5) if current_std is None else 1.0
+    neurons = _neurons(count, thresholds, leak, reset, surrogate, detach_reset, neuron)
+
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=_convolution(shape[0], widths[0]),
+        norm1=TdBN(widths[0], std=stds[0], input_gain=input_gain),
+        lif1=neurons[0],
+    )
+    index, below = 0, widths[0]
+    for stage, (repeats, above) in enumerate(zip(blocks, widths, strict=True)):
+        for repeat in range(repeats):
+            first, second = 1 + 2 * index, 2 + 2 * index
+            index += 1
+            layers[f"block{index}"] = ResidualBlock(
+                below,
+                above,
+                stride=2 if stage > 0 and repeat == 0 else 1,
+                neurons=(neurons[first], neurons[second]),
+                stds=(stds[first], stds[second] * branch),
+                input_gain=input_gain,
+            )
+            below = above
+    layers["pool"] = SpatialMean()
+    if hidden:
+        layers["linear1"] = nn.utils.skip_init(nn.Linear, below, hidden, bias=False)
+        layers["norm2"] = TdBN(hidden, std=stds[-1], input_gain=input_gain)
+        layers["lif2"] = neurons[-1]
+        below = hidden
+    layers["readout"] = nn.utils.skip_init(nn.Linear, below, classes)
+    return _initialized(FeedForward(layers), None, generator)
+
+
+def _convolution(fan_in: int, fan_out: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the image's size, or halves it."""
+    return nn.utils.skip_init(
+        nn.Conv2d, fan_in, fan_out, kernel, stride=stride, padding=kernel // 2, bias=False
+    )
+
+
+def _every_step(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer over all steps as rows of one batch."""
+    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def _current_std(threshold: float | Tensor, current_std: float | None) -> float:
+    """αV of a serial layer: the given number, else its threshold."""
+    if current_std is not None:
+        return current_std
+    values = torch.as_tensor(threshold, dtype=torch.float64).flatten()
+    if not bool((values > 0).all()) or not bool((values == values[0]).all()):
+        raise ValueError(
+            "threshold must be one positive number per layer where current_std is None, "
+            f"got {threshold!r}"
+        )
+    return float(values[0])
+
+
 def _check_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
@@ -386,7 +615,7 @@ def _neurons(
             reset=reset,
             surrogate=surrogate,
             detach_reset=detach_reset,
-            **neuron,
+            **copy.deepcopy(neuron),  # a module among the settings belongs to one layer
         )
         for theta, beta in zip(thresholds, leaks, strict=True)
     ]
@@ -408,7 +637,7 @@ def _initialized(
     network: FeedForward, init: str | None, generator: torch.Generator | None
 ) -> FeedForward:
     """Fill the weights, which are allocated but not yet drawn."""
-    layers = [layer for layer in network if isinstance(layer, (nn.Linear, nn.Conv2d))]
+    layers = [layer for layer in network.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     if init is not None:
         initialize_(network, init, generator=generator)
     elif generator is None:

@@ -1,4 +1,4 @@
-r"""One training loop: backpropagation through time with Adam and cosine annealing."""
+r"""One training loop: backpropagation through time with Adam or SGD and cosine annealing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,19 @@ from snnlib._extras import require
 from snnlib.data import Dataset
 from snnlib.networks import constant
 
-__all__ = ["LOSSES", "History", "Metrics", "evaluate", "fit", "spike_count"]
+__all__ = [
+    "LOSSES",
+    "History",
+    "Metrics",
+    "evaluate",
+    "every_step",
+    "fit",
+    "mean_output",
+    "spike_count",
+]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Optimizer: TypeAlias = Literal["adam", "sgd"]
 
 
 def spike_count(output: Tensor, targets: Tensor) -> Tensor:
@@ -49,7 +59,58 @@ def spike_count(output: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(output.sum(0), targets)
 
 
-LOSSES: dict[str, Loss] = {"spike_count": spike_count}
+def mean_output(output: Tensor, targets: Tensor) -> Tensor:
+    r"""Cross-entropy with the mean of the output over time as logits.
+
+    $$L = -\log\frac{\exp\bar z_y}{\sum_c \exp\bar z_c}, \qquad \bar z = \frac1T \sum_t z[t]$$
+
+    Args:
+        output: Logits z of every step, [T, batch, classes].
+        targets: Class y of each sample, int64, [batch].
+
+    Returns:
+        The mean loss over the batch.
+
+    Source: Kook et al. 2026 (their training script).
+
+    Example:
+        >>> z = torch.tensor([[[1.0, 3.0]], [[3.0, 1.0]]])
+        >>> abs(mean_output(z, torch.tensor([0])).item() - math.log(2)) < 1e-6
+        True
+    """
+    return functional.cross_entropy(output.mean(0), targets)
+
+
+def every_step(output: Tensor, targets: Tensor) -> Tensor:
+    r"""Mean over time of the cross-entropy of each step's output.
+
+    $$L = \frac1T \sum_t -\log\frac{\exp z_y[t]}{\sum_c \exp z_c[t]}$$
+
+    By convexity never below `mean_output`; equal if all steps agree.
+
+    Args:
+        output: Logits z of every step, [T, batch, classes].
+        targets: Class y of each sample, int64, [batch].
+
+    Returns:
+        The mean loss over the batch.
+
+    Source: Herranz-Celotti & Rouat 2022, section 2.5 (a readout at every step).
+
+    Example:
+        >>> z = torch.tensor([[[1.0, 3.0]], [[3.0, 1.0]]])
+        >>> loss = every_step(z, torch.tensor([0]))
+        >>> abs(loss.item() - (math.log1p(math.exp(2)) + math.log1p(math.exp(-2))) / 2) < 1e-6
+        True
+    """
+    return functional.cross_entropy(output.flatten(0, 1), targets.repeat(len(output)))
+
+
+LOSSES: dict[str, Loss] = {
+    "spike_count": spike_count,
+    "mean_output": mean_output,
+    "every_step": every_step,
+}
 """Losses by name: functions of the output [T, batch, classes] and the targets [batch]."""
 
 
@@ -58,8 +119,8 @@ class Metrics(NamedTuple):
 
     Attributes:
         loss: Mean loss.
-        accuracy: Share of samples whose class has the most spikes, in [0, 1]; on a tie the first
-            of the classes counts.
+        accuracy: Share of samples whose class has the largest output summed over time (the most
+            spikes), in [0, 1]; on a tie the first of the classes counts.
         rate: Mean output per class and step, for spikes the firing rate.
     """
 
@@ -143,6 +204,9 @@ def fit(
     steps: int = 3,
     batch_size: int = 128,
     learning_rate: float = 1e-3,
+    optimizer: Optimizer = "adam",
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
     loss: str | Loss = "spike_count",
     validation: Dataset | None = None,
     seed: int = 0,
@@ -151,8 +215,8 @@ def fit(
 ) -> History:
     r"""Train a network in place by backpropagation through time.
 
-    Adam with cosine annealing over the whole run: update k of K has the learning rate
-    ½·η·(1 + cos(πk/K)). Every sample is a constant current over the time steps.
+    Adam, or SGD with momentum, with cosine annealing over the whole run: update k of K has the
+    learning rate ½·η·(1 + cos(πk/K)). Every sample is a constant current over the time steps.
 
     The order of the samples and any random layer depend on `seed` alone, so the same network, data
     and seed give the same history on the same machine with the same number of threads.
@@ -164,6 +228,9 @@ def fit(
         steps: Time steps T >= 1.
         batch_size: Samples per update, >= 1; the last batch of an epoch may be smaller.
         learning_rate: η > 0 of the first update.
+        optimizer: "adam" or "sgd".
+        momentum: Of SGD, in [0, 1); Adam keeps its own 0.9.
+        weight_decay: λ >= 0: λ·w is added to the gradient of every parameter w.
         loss: A name in `LOSSES` or a function of output and targets.
         validation: Data to evaluate after every epoch.
         seed: Seed of the order of samples and of random layers.
@@ -198,6 +265,13 @@ def fit(
             raise ValueError(f"{name} must be a positive integer, got {number!r}")
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+    if optimizer not in get_args(Optimizer):
+        known = ", ".join(repr(name) for name in get_args(Optimizer))
+        raise ValueError(f"optimizer must be one of {known}, got {optimizer!r}")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be >= 0 and finite, got {weight_decay!r}")
     _check_data("data", data)
     if validation is not None:
         _check_data("validation", validation)
@@ -211,8 +285,14 @@ def fit(
     data = data.to(target)
     validation = None if validation is None else validation.to(target)
     updates = math.ceil(len(data) / batch_size) * epochs
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=updates)
+    method: torch.optim.Optimizer
+    if optimizer == "adam":
+        method = torch.optim.Adam(parameters, lr=learning_rate, weight_decay=weight_decay)
+    else:
+        method = torch.optim.SGD(
+            parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay
+        )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(method, T_max=updates)
     shuffle = torch.Generator().manual_seed(seed)
     history = History()
     bar = None if tqdm is None else tqdm(total=updates, unit="update")
@@ -222,7 +302,7 @@ def fit(
                 start, totals = time.perf_counter(), _Totals()
                 for index, (inputs, targets) in enumerate(data.batches(batch_size, shuffle)):
                     current = constant(inputs, steps)
-                    optimizer.zero_grad(set_to_none=True)
+                    method.zero_grad(set_to_none=True)
                     output = network(current)
                     value = function(output, targets)
                     value.backward()
@@ -232,7 +312,7 @@ def fit(
                             f"training stopped in epoch {epoch + 1} of {epochs}, batch "
                             f"{index + 1}, at loss {scalar:g}: {_where(network, current)}"
                         )
-                    optimizer.step()
+                    method.step()
                     schedule.step()
                     totals.add(scalar, output, targets)
                     if bar is not None:

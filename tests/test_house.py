@@ -29,7 +29,7 @@ import snnlib
 from tools import chapters
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ("surrogate", "neurons", "meanfield", "init", "networks", "probe")
+CORE = ("surrogate", "neurons", "meanfield", "init", "membrane", "networks", "probe")
 
 
 def read_yaml(name):

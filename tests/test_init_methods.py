@@ -18,6 +18,7 @@ from snnlib.init import (
     bellec2018_,
     ding2022_,
     gain,
+    ikun2024_,
     initialize_,
     lee2016,
     lee2016_,
@@ -188,6 +189,7 @@ SAMPLED = [
     ("rossbroich2022", rossbroich2022_, NEURON, "normal", 0.75 / 0.1),
     ("rossbroich2022", rossbroich2022_, NEURON | {"xi": 2.0}, "normal", 0.75 / 0.4),
     ("micheli2024", micheli2024_, {"threshold": 0.7}, "normal", 1 / stats.norm.sf(0.7)),
+    ("ikun2024", ikun2024_, {"threshold": 0.7}, "normal", 1 / stats.norm.sf(0.7)),
     ("spikeinit2026", spikeinit2026_, NEURON | {"threshold": 0.5}, "normal", None),
 ]
 
@@ -649,5 +651,5 @@ def test_functions_refuse_an_empty_weight_and_change_nothing(name, function, set
 def test_every_method_is_listed():
     assert set(init.METHODS) >= {
         *("glorot", "kaiming", "lecun", "orthogonal", "lee2016", "bellec2018", "zenke2021"),
-        *("ding2022", "rossbroich2022", "micheli2024", "spikeinit2026", "lsuv"),
+        *("ding2022", "rossbroich2022", "micheli2024", "ikun2024", "spikeinit2026", "lsuv"),
     }

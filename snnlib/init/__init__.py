@@ -26,6 +26,7 @@ from snnlib.init import (
     ding2022,
     distributions,
     herranz2022,
+    ikun2024,
     lee2016,
     lsuv,
     mean_field,
@@ -38,6 +39,7 @@ from snnlib.init.activity import Activity, Drive
 from snnlib.init.bellec2018 import bellec2018_
 from snnlib.init.ding2022 import ding2022_
 from snnlib.init.distributions import check_generator
+from snnlib.init.ikun2024 import ikun2024_
 from snnlib.init.lee2016 import lee2016_
 from snnlib.init.method import Feeding, Method, draw_, standard_deviation
 from snnlib.init.micheli2024 import micheli2024_
@@ -58,6 +60,8 @@ __all__ = [
     "distributions",
     "gain",
     "herranz2022",
+    "ikun2024",
+    "ikun2024_",
     "initialize_",
     "lee2016_",
     "micheli2024_",
@@ -83,6 +87,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             herranz2022.METHOD,
             rossbroich2022.METHOD,
             micheli2024.METHOD,
+            ikun2024.METHOD,
             spikeinit2026.METHOD,
             lsuv.METHOD,
             mean_field.METHOD,
@@ -117,6 +122,8 @@ def gain(method: str, **settings: Any) -> float:
                               `fan_in`, `coherent` (False), `synapse`, ...
             "micheli2024"     `threshold` (1) and `height` (1) of the spikes that feed the weight,
                               or `input_second_moment` of other input; `input_gain` (1)
+            "ikun2024"        `balance` ("forward", "backward", "printed"), `alpha` (1),
+                              `surrogate`, `threshold` (1), `variance`, `input_gain`, ...
             "spikeinit2026"   `rate`, `leak`, `threshold` (1), `input_gain`, `height`, or
                               `input_second_moment` of a constant input
             "mean_field"      `rate`, `steps`, `leak` (0.5), `threshold` (1), `reset`, `input_gain`,
@@ -124,8 +131,8 @@ def gain(method: str, **settings: Any) -> float:
             "lsuv"            has no formula
             ================  ==================================================================
 
-            The first four, "herranz2022", "micheli2024" and "mean_field" take `distribution` too,
-            on which G does not depend.
+            The first four, "herranz2022", "micheli2024", "ikun2024" and "mean_field" take
+            `distribution` too, on which G does not depend.
 
     Returns:
         The gain.
@@ -190,14 +197,16 @@ def initialize_(
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
-            feed-forward share of the variance (0.9); "herranz2022" with `conditions` ("I II III
+            feed-forward share of the variance (0.9); "ikun2024" with `balance`, `alpha` and, for
+            neurons of other libraries, `surrogate`; "herranz2022" with `conditions` ("I II III
             IV", any subset), `input_mean` and `input_variance` of data, `input_weight_variance`
             (Glorot's; "stable" is enough for the rate 1/2 to last), `exact` (False), `deviation`
             (0; "normal" for reset to zero), `detach_reset` (the layer's),
             `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
             meets condition IV); "lsuv" with `tolerance` (0.05) and
             `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
-            "kaiming", "lecun", "orthogonal", "herranz2022", "micheli2024" and "mean_field".
+            "kaiming", "lecun", "orthogonal", "herranz2022", "micheli2024", "ikun2024" and
+            "mean_field".
 
     Returns:
         One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,

@@ -194,7 +194,7 @@ class _Stepwise(torch.autograd.Function):
         run = _Run(ctx)
         need = ctx.needs_input_grad
         # Grad mode is on when this pass is itself differentiated: then out of place.
-        recorded = torch.is_grad_enabled()
+        recorded = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
         grad_membrane, grad_spikes, grad_level = (*grads, None)[:3]
         # The gradients of the threshold and of the adaptation ask for more.
         wide = run.level is not None or any(need[k] for k in (2, 4, 5))

@@ -33,6 +33,7 @@ from snnlib.neurons.lif import (
     _check_choice,
     _check_strict,
     _fitted,
+    _floating,
     _inverse_softplus,
     _number,
     _Settings,
@@ -245,6 +246,8 @@ class AdaptiveLIF(LIF):
             _check_width(width)
         # What leaves the layer would depend on a threshold that changes from step to step.
         _check_choice("threshold_gradient", threshold_gradient, ("absolute", "relative"))
+        if initial is not None:
+            _floating("initial", initial)  # a learned start would need the threshold of each step
         super().__init__(
             threshold=threshold,
             leak=leak,
@@ -332,7 +335,7 @@ class AdaptiveLIF(LIF):
             self.leak,
             self.threshold,
             (self.adaptation, self.adaptation_leak),
-            self.initial,
+            self._start(),
             self.self_connections,
             self._settings,
         )

@@ -31,7 +31,7 @@ What others simulate is a choice of the four constants (dt is the step, τ in th
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,9 @@ from snnlib.neurons.lif import (
     _Settings,
 )
 from snnlib.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from snnlib.membrane import MPInit
 
 __all__ = [
     "CurrentLIF",
@@ -274,8 +277,8 @@ class CurrentLIF(LIF):
         learn_leak: Learn the leak, as the sigmoid of the parameter `raw_leak`.
         learn_synapse_leak: Learn the synapse's leak, as the sigmoid of `raw_synapse_leak`.
         threshold_gradient: `"absolute"`, `"relative"` or `"threshold_robust"`.
-        initial: Membrane before the first step, a tensor that broadcasts to [batch, features...];
-            None is rest.
+        initial: Membrane before the first step, as in `snnlib.neurons.LIF`: a tensor that
+            broadcasts to [batch, features...], a `snnlib.membrane.MPInit`, or None for rest.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -310,7 +313,7 @@ class CurrentLIF(LIF):
         learn_leak: bool = False,
         learn_synapse_leak: bool = False,
         threshold_gradient: ThresholdGradient = "absolute",
-        initial: Tensor | None = None,
+        initial: Tensor | MPInit | None = None,
     ) -> None:
         super().__init__(
             threshold=threshold,
@@ -377,7 +380,7 @@ class CurrentLIF(LIF):
             self.threshold,
             self.input_gain,
             self.delay,
-            self.initial,
+            self._start(),
             self._settings,
         )
 

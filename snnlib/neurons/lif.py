@@ -21,11 +21,12 @@ one recursion, backward in time, gives the total derivative λ[t] = dL/du[t]:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,9 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from snnlib.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from snnlib.membrane import MPInit
 
 __all__ = ["LIF", "RULES", "LIFState", "LIFTrace", "ResetRule", "lif"]
 
@@ -89,6 +93,7 @@ class ResetRule:
         by_leak: With respect to the leak.
         into: (out, u, x, threshold, leak): writes the carried term into `out` with the same
             roundings, in few kernels and without temporaries.
+        after: The potential right after the reset: the carried term is the leak times it.
     """
 
     carry: Callable[[Any, Any, Any, Any], Any]
@@ -97,6 +102,7 @@ class ResetRule:
     by_threshold: Callable[[Any, Any, Any, Any], Any] | None
     by_leak: Callable[[Any, Any, Any, Any], Any]
     into: Callable[[Tensor, Tensor, Tensor, Any, Any], None]
+    after: Callable[[Any, Any, Any, Any], Any]
 
 
 def _subtract_into(out: Tensor, u: Tensor, x: Tensor, threshold: Any, leak: Any) -> None:
@@ -133,6 +139,7 @@ RULES: dict[str, ResetRule] = {
         by_threshold=lambda u, x, threshold, leak: -x,
         by_leak=lambda u, x, threshold, leak: u,
         into=_subtract_into,
+        after=lambda u, x, threshold, leak: u - threshold * x / leak,
     ),
     "subtract_leak": ResetRule(
         carry=lambda u, x, threshold, leak: leak * (u - threshold * x),
@@ -141,6 +148,7 @@ RULES: dict[str, ResetRule] = {
         by_threshold=lambda u, x, threshold, leak: -leak * x,
         by_leak=lambda u, x, threshold, leak: u - threshold * x,
         into=_subtract_leak_into,
+        after=lambda u, x, threshold, leak: u - threshold * x,
     ),
     "zero": ResetRule(
         carry=lambda u, x, threshold, leak: leak * u * (1 - x),
@@ -149,6 +157,7 @@ RULES: dict[str, ResetRule] = {
         by_threshold=None,
         by_leak=lambda u, x, threshold, leak: u * (1 - x),
         into=_zero_into,
+        after=lambda u, x, threshold, leak: u * (1 - x),
     ),
     "none": ResetRule(
         carry=lambda u, x, threshold, leak: leak * u,
@@ -157,6 +166,7 @@ RULES: dict[str, ResetRule] = {
         by_threshold=None,
         by_leak=lambda u, x, threshold, leak: u,
         into=_none_into,
+        after=lambda u, x, threshold, leak: u,
     ),
 }
 
@@ -254,8 +264,9 @@ class LIF(nn.Module):
         learn_threshold: Learn the threshold, as the softplus of the parameter `raw_threshold`.
         learn_leak: Learn the leak, as the sigmoid of the parameter `raw_leak`.
         threshold_gradient: `"absolute"`, `"relative"` or `"threshold_robust"`.
-        initial: Membrane before the first step, a tensor that broadcasts to [batch, features...];
-            None is rest.
+        initial: Membrane before the first step: a tensor that broadcasts to [batch, features...],
+            or a `snnlib.membrane.MPInit`, which learns one number for all neurons from the
+            batches that `forward` sees in training mode; either is copied. None is rest.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -278,7 +289,7 @@ class LIF(nn.Module):
     raw_leak: nn.Parameter
     fixed_threshold: float | Tensor
     fixed_leak: float | Tensor
-    initial: Tensor | None
+    initial: Tensor | MPInit | None
 
     def __init__(
         self,
@@ -291,7 +302,7 @@ class LIF(nn.Module):
         learn_threshold: bool = False,
         learn_leak: bool = False,
         threshold_gradient: ThresholdGradient = "absolute",
-        initial: Tensor | None = None,
+        initial: Tensor | MPInit | None = None,
     ) -> None:
         super().__init__()
         _check_choice("reset", reset, self._resets)
@@ -307,7 +318,10 @@ class LIF(nn.Module):
             _check_strict("leak", leak, 1.0, "to be learnable")
         _check_constant("threshold", threshold, learn_threshold)
         _check_constant("leak", leak, learn_leak)
-        if initial is not None:
+        if isinstance(initial, nn.Module):
+            _check_learnable_start(initial, reset, leak)
+            initial = copy.deepcopy(initial)  # one per layer, also where layers share settings
+        elif initial is not None:
             initial = _floating("initial", initial).detach().clone()
         self.reset = reset
         self.surrogate = Surrogate("arctan") if surrogate is None else surrogate
@@ -315,7 +329,10 @@ class LIF(nn.Module):
         self.learn_threshold = learn_threshold
         self.learn_leak = learn_leak
         self.threshold_gradient = threshold_gradient
-        self.register_buffer("initial", initial)
+        if isinstance(initial, nn.Module):
+            self.initial = initial
+        else:
+            self.register_buffer("initial", initial)
         self._keep("threshold", threshold, _inverse_softplus if learn_threshold else None)
         self._keep("leak", leak, torch.logit if learn_leak else None)
 
@@ -358,7 +375,21 @@ class LIF(nn.Module):
             ValueError: If the current is not such a tensor, or the threshold, the leak or the
                 initial membrane does not broadcast to [batch, features...].
         """
-        return _run(current, self.leak, self.threshold, self.initial, self._settings)
+        return _run(current, self.leak, self.threshold, self._start(), self._settings)
+
+    def _start(self) -> Tensor | None:
+        """The membrane before the first step."""
+        return self.initial() if isinstance(self.initial, nn.Module) else self.initial
+
+    @torch.no_grad()
+    def _learn_start(self, trace: Any) -> None:
+        """Tell the start of the next batch how this one ended."""
+        assert isinstance(self.initial, nn.Module)
+        membrane, spikes = trace.membrane[-1], trace.spikes[-1]
+        threshold, leak = (_fitted("", value, membrane) for value in (self.threshold, self.leak))
+        self.initial.update(
+            RULES[self.reset].after(membrane, spikes, threshold, leak), trace.spikes
+        )
 
     @property
     def _settings(self) -> _Settings:
@@ -372,7 +403,10 @@ class LIF(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes [T, batch, features...], times θ with `"threshold_robust"`; see `trace`."""
-        spikes = self.trace(current).spikes
+        trace = self.trace(current)
+        if self.training and isinstance(self.initial, nn.Module):
+            self._learn_start(trace)
+        spikes = trace.spikes
         if self.threshold_gradient != "threshold_robust":
             return spikes
         threshold = self.threshold
@@ -392,7 +426,7 @@ class LIF(nn.Module):
             parts.append("detach_reset=False")
         if self.threshold_gradient != "absolute":
             parts.append(f"threshold_gradient={self.threshold_gradient!r}")
-        if self.initial is not None:
+        if isinstance(self.initial, Tensor):
             parts.append(f"initial={_brief(self.initial, False)}")
         return ", ".join(parts)
 
@@ -504,7 +538,8 @@ class _FusedLIF(torch.autograd.Function):
 
         # Grad mode is on when this pass is itself differentiated (create_graph, torch.func): then
         # all steps at once, out of place. Else in place, in blocks that fit the processor's cache.
-        recorded = torch.is_grad_enabled()
+        # Under torch.func a no_grad outside, such as curvlinops', says nothing.
+        recorded = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
         steps = run.membrane.shape[0]
         size = steps if recorded else run.block()
         total = None if recorded else _empty_like(grad_membrane, grad_spikes)
@@ -734,6 +769,21 @@ def _check_choice(name: str, value: object, choices: Any) -> None:
     if value not in choices:
         known = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {known}, got {value!r}")
+
+
+def _check_learnable_start(initial: nn.Module, reset: str, leak: float | Tensor) -> None:
+    if not callable(getattr(initial, "update", None)):
+        raise ValueError(
+            "initial must be a tensor, a snnlib.membrane.MPInit or None, "
+            f"got {_brief_kind(initial)}"
+        )
+    if reset not in RULES:
+        raise ValueError(
+            f"initial must be a tensor or None with reset={reset!r}, got {_brief_kind(initial)}"
+        )
+    if reset == "subtract":
+        why = 'for an MPInit with reset="subtract", which subtracts the threshold after the leak'
+        _check_strict("leak", leak, math.inf, why)
 
 
 def _range(high: float, strict: bool = False) -> str:

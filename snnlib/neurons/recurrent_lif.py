@@ -26,7 +26,7 @@ hold a neuron at 0 for one step after its spike, and the last one lets the drive
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,9 @@ from snnlib.neurons.lif import (
     _Settings,
 )
 from snnlib.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from snnlib.membrane import MPInit
 
 __all__ = ["RecurrentLIF", "recurrent_lif"]
 
@@ -160,8 +163,8 @@ class RecurrentLIF(LIF):
         learn_leak: Learn the leak, as the sigmoid of the parameter `raw_leak`.
         threshold_gradient: `"absolute"`, `"relative"` or `"threshold_robust"`; with the last one
             the layer sends θ x on, and the recurrent weights see x.
-        initial: Membrane before the first step, a tensor that broadcasts to [batch, n]; None is
-            rest.
+        initial: Membrane before the first step, as in `snnlib.neurons.LIF`: a tensor that
+            broadcasts to [batch, n], a `snnlib.membrane.MPInit`, or None for rest.
         generator: Random numbers for the weight, uniform in ±1/√n as torch draws a linear layer;
             None is torch's global generator.
 
@@ -203,7 +206,7 @@ class RecurrentLIF(LIF):
         learn_threshold: bool = False,
         learn_leak: bool = False,
         threshold_gradient: ThresholdGradient = "absolute",
-        initial: Tensor | None = None,
+        initial: Tensor | MPInit | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         _check_width(width)
@@ -261,7 +264,7 @@ class RecurrentLIF(LIF):
             self.weight,
             self.leak,
             self.threshold,
-            self.initial,
+            self._start(),
             self.self_connections,
             self._settings,
         )

@@ -1,0 +1,52 @@
+r"""The papers' experiments as data, a runner that can be killed, and tables with provenance.
+
+On the command line::
+
+    python -m snnlib.experiments list
+    python -m snnlib.experiments run frozen-threshold --size desk
+    python -m snnlib.experiments status
+    python -m snnlib.experiments plot frozen-threshold
+    python -m snnlib.experiments check frozen-threshold --row 3
+
+A run is a digest of its settings: the result of each is stored once, in a folder of its own, and
+a sweep that was killed goes on where it was. `run` writes `results/<name>-<size>.csv` at the end.
+
+Example:
+    >>> protocol = PROTOCOLS["frozen-threshold"]
+    >>> runs = protocol.runs("desk")
+    >>> len(runs) == 2 * 5 * 3 * 3  # resets, thresholds, families, seeds
+    True
+
+    At threshold 1 the three families are one and are run once.
+
+    >>> len({run.key for run in runs}) == 2 * (4 * 3 + 1) * 3
+    True
+"""
+
+from __future__ import annotations
+
+from snnlib.experiments.plotting import plot
+from snnlib.experiments.protocol import Protocol, Run, Size
+from snnlib.experiments.protocols import PROTOCOLS
+from snnlib.experiments.results import Summary, read, rows, summarize, write
+from snnlib.experiments.runner import Status, execute, status, sweep
+from snnlib.experiments.store import CorruptResult, Store
+
+__all__ = [
+    "PROTOCOLS",
+    "CorruptResult",
+    "Protocol",
+    "Run",
+    "Size",
+    "Status",
+    "Store",
+    "Summary",
+    "execute",
+    "plot",
+    "read",
+    "rows",
+    "status",
+    "summarize",
+    "sweep",
+    "write",
+]
