@@ -110,12 +110,11 @@ class MPInit(nn.Module):
                 "spikes must be [T, batch, features...] for a potential [batch, features...], got "
                 f"{list(spikes.shape)} for {list(potential.shape)}"
             )
-        if self.over == "all":
-            self.mean.lerp_(potential.mean().to(self.mean.dtype), self.momentum)
-            return
-        active = spikes.amax(0)
-        count = active.sum(dtype=self.mean.dtype)
-        total = (potential * active).sum(dtype=self.mean.dtype)
+        # Half precision cannot count the neurons of a large layer.
+        wide = torch.promote_types(self.mean.dtype, torch.float32)
+        active = spikes.amax(0) if self.over == "active" else torch.ones_like(potential)
+        count = active.sum(dtype=wide)
+        total = (potential * active).sum(dtype=wide)
         # No branch on the device's values, which would have to be waited for.
         step = self.momentum * (count > 0)
         self.mean.add_(step * (total / count.clamp(min=1) - self.mean))

@@ -77,6 +77,15 @@ def test_batch_without_a_spike_changes_nothing():
     assert layer.initial.mean == 0.5
 
 
+@pytest.mark.parametrize("over", ["active", "all"])
+def test_half_precision_counts_more_neurons_than_it_can_hold(over):
+    start = MPInit(over=over).half()
+    start.update(torch.full((400, 300), 0.5).half(), torch.ones(2, 400, 300).half())
+    assert abs(start.mean.item() - 0.05) < 1e-4
+    start.update(torch.zeros(0, 3).half(), torch.zeros(2, 0, 3).half())  # nobody: no change
+    assert abs(start.mean.item() - 0.05) < 1e-4
+
+
 def test_evaluation_and_reading_the_trace_leave_it_alone():
     layer = LIF(initial=MPInit())
     current = 2 * torch.rand(4, 2, 3, generator=generator())
