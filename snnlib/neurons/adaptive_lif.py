@@ -120,7 +120,7 @@ def adaptive_lif(
         reset: What a spike does to the potential one step later.
         surrogate: Derivative of the spike on the way back; None is `Surrogate("arctan")`.
         initial: State before the first step: a (membrane, spikes, adaptation) triple such as the
-            `.state` of an earlier trace, or a membrane alone with nothing pending; None is rest.
+            ``.state`` of an earlier trace, or a membrane alone with nothing pending; None is rest.
         detach_reset: Whether the way back ignores that the reset depends on the spike.
         self_connections: Whether the diagonal of the weight counts.
 

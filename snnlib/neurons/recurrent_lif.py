@@ -95,7 +95,7 @@ def recurrent_lif(
         threshold: Threshold θ >= 0 in the unit of the current; a float, or such a tensor.
         reset: What a spike does to the potential one step later.
         surrogate: Derivative of the spike on the way back; None is `Surrogate("arctan")`.
-        initial: State before the first step: a (membrane, spikes) pair such as the `.state` of an
+        initial: State before the first step: a (membrane, spikes) pair such as the ``.state`` of an
             earlier trace, or a membrane alone with no spike pending; None is rest. Tensors
             broadcast to [batch, n].
         detach_reset: Whether the way back ignores that the reset depends on the spike.

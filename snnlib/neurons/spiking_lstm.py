@@ -95,7 +95,7 @@ def spiking_lstm(
         weight: Recurrent weights, [4n, n], in the same order.
         activation: What stands in the place of tanh.
         surrogate: Derivative of H on the way back; None is `Surrogate("arctan")`.
-        initial: State before the first step: an (output, cell) pair such as the `.state` of an
+        initial: State before the first step: an (output, cell) pair such as the ``.state`` of an
             earlier trace; None is 0. Tensors broadcast to [batch, n].
 
     Returns:
