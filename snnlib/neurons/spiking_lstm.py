@@ -82,8 +82,8 @@ def spiking_lstm(
 ) -> SpikingLSTMTrace:
     r"""Run spiking LSTM cells over T steps.
 
-    .. math:: d[t] &= i[t] + W h[t-1], \qquad
-              c[t] = H(d_f) \, c[t-1] + H(d_i) \, K(d_g), \qquad h[t] = H(d_o) \, K(c[t])
+    .. math:: d[t] &= i[t] + W h[t-1], \\
+              c[t] &= H(d_f) \, c[t-1] + H(d_i) \, K(d_g), \qquad h[t] = H(d_o) \, K(c[t])
 
     with $H(v) = [v > 0]$ and $K = 1 - 2 H$ (`"printed"`) or $2 H - 1$ (`"rising"`). On the way
     back the derivative of H is the surrogate's, everywhere. Second derivatives work; forward mode
