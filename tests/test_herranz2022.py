@@ -712,6 +712,7 @@ class Summed(nn.Module):
         (stack, {"unreachable": "ignore"}, "unreachable must be 'nearest' or 'raise'"),
         (stack, {"input_weight_variance": 1e-9}, r"Var\[w_in\] > .*layer '1'"),
         (stack, {"input_weight_variance": "large"}, "a positive number or 'stable', got 'large'"),
+        (stack, {"exact": "yes"}, "exact must be True or False, got 'yes'"),
         (stack, {"xi": 1.0}, "xi=1.0 is not a setting of 'herranz2022'"),
         (lambda: stack(reset="sideways"), {}, "knows the resets"),
         (lambda: stack(leak=1.0), {}, "leak must satisfy"),

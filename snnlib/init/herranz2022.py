@@ -61,7 +61,7 @@ from torch import Tensor, nn
 
 from snnlib.dialects import Spiking
 from snnlib.init.distributions import BIGAMMA_SHAPE
-from snnlib.init.method import Arranged, Method, check_positive
+from snnlib.init.method import Arranged, Method, check_positive, with_the_network
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import least_input_variance, rate_fixed_points
 from snnlib.surrogate import Surrogate
@@ -984,6 +984,8 @@ def _solve_layer(
     unreachable = given.get("unreachable", "nearest")
     if unreachable not in ("nearest", "raise"):
         raise ValueError(f"unreachable must be 'nearest' or 'raise', got {unreachable!r}")
+    if not isinstance(given.get("exact", False), bool):
+        raise ValueError(f"exact must be True or False, got {given['exact']!r}")
     spiking = own.drives[0].spiking
     surrogate = getattr(module, "surrogate", None)
     shapes = wanted & {"III", "IV"}
@@ -1257,10 +1259,6 @@ def _check_surrogate(name: str, module: nn.Module | None) -> None:
         )
 
 
-def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
-    raise NotImplementedError("resolved for the network as a whole")
-
-
 def _mean(**settings: Any) -> float:
     return float(settings["weight_mean"])
 
@@ -1280,7 +1278,7 @@ METHOD = Method(
     "herranz2022",
     SOURCE,
     gain,
-    _resolve,
+    with_the_network,
     given=(
         "conditions",
         "input_mean",

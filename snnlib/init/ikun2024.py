@@ -44,6 +44,7 @@ from snnlib.init.method import (
     draw_,
     driven_neuron,
     sharing,
+    with_the_network,
     without_synapse,
 )
 from snnlib.init.pairing import Connection, Layer, fans
@@ -547,10 +548,6 @@ def _network(
     return result
 
 
-def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
-    raise NotImplementedError("resolved for the network as a whole")
-
-
 def _feeding(connection: Connection, settings: dict[str, Any]) -> Feeding | None:
     if not connection.fed_by:
         return None
@@ -570,7 +567,7 @@ METHOD = Method(
     "ikun2024",
     SOURCE,
     gain,
-    _resolve,
+    with_the_network,
     given=("balance", "alpha", "surrogate", "input_second_moment", "input_gain"),
     free=True,
     feeding=_feeding,

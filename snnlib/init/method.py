@@ -62,6 +62,11 @@ def _no_remark(connection: Connection, settings: Mapping[str, Any]) -> str:
     return ""
 
 
+def with_the_network(connection: Connection, **given: Any) -> dict[str, Any]:
+    """`Method.resolve` of a method that has `Method.network`, which is asked instead."""
+    raise NotImplementedError("resolved for the network as a whole")
+
+
 def _no_mean(**settings: Any) -> float:
     return 0.0
 
