@@ -2,61 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from snnlib import data, networks, training
+from snnlib import data, dialects, networks, training
 from snnlib.data import Dataset
+from snnlib.init import initialize_
 from snnlib.neurons import LIF
 from snnlib.surrogate import Surrogate
 
-__all__ = ["build", "load", "train"]
+__all__ = ["activity", "build", "load", "train"]
+
+EXAMPLES = 256
+"""Samples that an initialization and the firing rates are computed from."""
 
 
 def load(settings: Mapping[str, Any], split: str) -> Dataset:
-    """The first images of a split, their pixels averaged over squares.
+    """The samples of a split that a run uses.
 
     Args:
-        settings: "name" of the data, number of "train" and "test" images, side of the squares
-            as "pool".
-        split: "train" or "test".
+        settings: "name" of the data and further arguments of `snnlib.data.load`; number of "train"
+            and "test" samples; "pool", the side of the squares over which pixels are averaged;
+            "held_out", how many of the last training samples are not trained on.
+        split: "train", "test", or "held_out".
     """
-    images = data.load(settings["name"], split=split)
-    images = images.take(min(settings[split], len(images)))
-    return replace(images, inputs=functional.avg_pool2d(images.inputs, settings["pool"]))
+    arguments = dict(settings)
+    counts = {name: arguments.pop(name) for name in ("train", "test")}
+    held_out, pool = arguments.pop("held_out", 0), arguments.pop("pool", 1)
+    part = "test" if split == "test" else "train"
+    samples = data.load(split=part, **arguments)
+    samples = samples.take(min(counts[part], len(samples)))
+    if part == "train":
+        kept = len(samples) - held_out
+        chosen = slice(None, kept) if split == "train" else slice(kept, None)
+        samples = replace(samples, inputs=samples.inputs[chosen], targets=samples.targets[chosen])
+    if pool > 1:
+        samples = replace(samples, inputs=functional.avg_pool2d(samples.inputs, pool))
+    return samples
 
 
-def build(settings: Mapping[str, Any], images: Dataset, seed: int) -> nn.Module:
+def build(
+    settings: Mapping[str, Any], samples: Dataset, seed: int, *, currents: Tensor | None = None
+) -> nn.Module:
     """The network of a run, its weights drawn from the seed.
 
     Args:
-        settings: Arguments of `snnlib.networks.residual`; "surrogate" as arguments of `Surrogate`,
-            "mpinit" whether the initial membrane is `MPInit`.
-        images: The training images.
+        settings: "kind", a name in `KINDS` ("residual" if there is none), and arguments of that
+            network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
+            `snnlib.init.initialize_`, with "example" true if it may see data; "mpinit", whether
+            the initial membrane is `MPInit`.
+        samples: The training data.
         seed: Seed of the weights.
+        currents: What the network gets for some samples, [T, batch, ...]; for "example".
     """
     arguments = dict(settings)
-    surrogate = Surrogate(**arguments.pop("surrogate"))
-    if arguments.pop("mpinit"):
+    kind = KINDS[arguments.pop("kind", "residual")]
+    if "surrogate" in arguments:
+        arguments["surrogate"] = Surrogate(**arguments["surrogate"])
+    if arguments.pop("mpinit", False):
         from snnlib.membrane import MPInit
 
         arguments["initial"] = MPInit()
-    return networks.residual(
-        tuple(images.inputs.shape[1:]),
-        images.classes,
-        surrogate=surrogate,
-        generator=torch.Generator().manual_seed(seed),
-        **arguments,
-    )
+    init = arguments.pop("init", None)
+    generator = torch.Generator().manual_seed(seed)
+    network = kind(samples, arguments, generator)
+    if init is not None:
+        init = dict(init)
+        example = currents if init.pop("example", False) else None
+        initialize_(network, init.pop("method"), example=example, generator=generator, **init)
+    return network
+
+
+def _mlp(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    width, depth = arguments.pop("width"), arguments.pop("depth")
+    sizes = [samples.inputs[0].numel(), *[width] * depth, samples.classes]
+    return networks.mlp(sizes, init=None, generator=generator, **arguments)
+
+
+def _convnet(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    shape = tuple(samples.inputs.shape[1:])
+    return networks.convnet(shape, samples.classes, init=None, generator=generator, **arguments)
+
+
+def _residual(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    shape = tuple(samples.inputs.shape[1:])
+    return networks.residual(shape, samples.classes, generator=generator, **arguments)
+
+
+def _recurrent(
+    samples: Dataset, arguments: dict[str, Any], generator: torch.Generator
+) -> nn.Module:
+    # A sample is [T, features] or, where an encoding makes the time, the features alone.
+    features = samples.inputs[0, 0].numel() if samples.sequence else samples.inputs[0].numel()
+    sizes = [features, *arguments.pop("widths"), samples.classes]
+    flatten = nn.Identity() if samples.sequence else nn.Flatten(2)
+    network = networks.recurrent(sizes, generator=generator, **arguments)
+    return network if samples.sequence else nn.Sequential(flatten, network)
+
+
+KINDS: dict[str, Callable[[Dataset, dict[str, Any], torch.Generator], nn.Module]] = {
+    "mlp": _mlp,
+    "convnet": _convnet,
+    "residual": _residual,
+    "recurrent": _recurrent,
+}
+"""Networks by name: functions of the training data, the arguments left and random numbers."""
+
+
+def activity(network: nn.Module, currents: Tensor) -> list[float]:
+    """Mean firing rate of every spiking layer, in evaluation mode.
+
+    Args:
+        network: Currents to outputs.
+        currents: [T, batch, ...].
+
+    Returns:
+        Spikes per neuron and step, in the order in which the layers run. A layer whose spikes have
+        the height of its threshold is divided by it.
+    """
+    rates: list[float] = []
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        spikes = output[0] if isinstance(output, tuple) else output
+        rates.append((spikes != 0).float().mean().item())
+
+    hooks = [
+        module.register_forward_hook(note)
+        for module in network.modules()
+        if dialects.is_spiking(module)
+    ]
+    mode = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(currents)
+    finally:
+        network.train(mode)
+        for hook in hooks:
+            hook.remove()
+    return rates
 
 
 def train(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Train one network and evaluate it on the test images, after the last epoch only.
+    """Train one network and evaluate it on the test data, after the last epoch only.
 
     A run whose loss or gradient is not finite ends there; it is evaluated as it then is.
 
@@ -65,25 +158,32 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
             and `build`; "seed" of the weights and of the order of samples.
 
     Returns:
-        `test_accuracy` and `test_loss`; per epoch `train_accuracy` and `train_loss`; `diverged`,
-        the reason of an early end or an empty string; per layer of neurons, after training,
-        `thresholds` and `initial_membranes` (0 is rest).
+        `test_accuracy` and `test_loss`; per epoch `train_accuracy` and `train_loss`, and the same
+        of samples held out, if there are any; `initial_rates` and `final_rates` of each spiking
+        layer; `diverged`, the reason of an early end or an empty string; per layer of neurons,
+        after training, `thresholds` and `initial_membranes` (0 is rest).
     """
     seed = settings["seed"]
-    images = load(settings["data"], "train")
-    network = build(settings["network"], images, seed)
+    samples = load(settings["data"], "train")
+    held_out = load(settings["data"], "held_out") if settings["data"].get("held_out") else None
     fitting = settings["training"]
+    evaluating = {
+        name: fitting[name]
+        for name in inspect.signature(training.evaluate).parameters
+        if name in fitting and name != "batch_size"
+    }
+    currents = _currents(samples, fitting, seed)
+    network = build(settings["network"], samples, seed, currents=currents)
+    initial_rates = activity(network, currents)
     history, diverged = training.History(), ""
     try:
-        history = training.fit(network, images, seed=seed, progress=False, **fitting)
+        history = training.fit(
+            network, samples, seed=seed, validation=held_out, progress=False, **fitting
+        )
     except FloatingPointError as error:
         diverged = str(error)
     metrics = training.evaluate(
-        network,
-        load(settings["data"], "test"),
-        steps=fitting["steps"],
-        loss=fitting["loss"],
-        batch_size=250,
+        network, load(settings["data"], "test"), batch_size=250, **evaluating
     )
     layers = [module for module in network.modules() if isinstance(module, LIF)]
     return {
@@ -91,7 +191,17 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
         "test_loss": metrics.loss if torch.tensor(metrics.loss).isfinite() else None,
         "train_accuracy": history.accuracy,
         "train_loss": history.loss,
+        "held_out_accuracy": history.validation_accuracy,
+        "held_out_loss": history.validation_loss,
+        "initial_rates": initial_rates,
+        "final_rates": activity(network, currents),
         "thresholds": [float(torch.as_tensor(layer.threshold).detach()) for layer in layers],
         "initial_membranes": [float(getattr(layer.initial, "mean", 0.0)) for layer in layers],
         "diverged": diverged,
     }
+
+
+def _currents(samples: Dataset, fitting: Mapping[str, Any], seed: int) -> Tensor:
+    """What the network gets for the first samples."""
+    inputs = samples.inputs[:EXAMPLES]
+    return networks.constant(inputs, fitting["steps"])

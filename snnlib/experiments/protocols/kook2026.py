@@ -1,8 +1,4 @@
-"""The experiments of the papers, at sizes that are stated.
-
-Three sizes each: "desk" for less than an hour of one core, "long" with five times the training,
-and "smoke" for seconds on the embedded digits, which shows that everything works and nothing else.
-"""
+"""Kook et al. 2026: surrogate gradients at frozen thresholds, and MP-Init with TrSG."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from typing import Any
 
 from snnlib.experiments.protocol import Labels, Protocol, Settings, Size
 
-__all__ = ["PROTOCOLS"]
+__all__ = ["FROZEN_THRESHOLD", "MPINIT_TRSG"]
 
 FAMILIES = ("absolute", "relative", "threshold_robust")
 THRESHOLDS = (0.1, 0.5, 1.0, 1.5, 2.0)
@@ -82,7 +78,7 @@ def _mpinit_trsg(settings: Settings, labels: Labels) -> None:
         network["learn_threshold"] = True
 
 
-_FROZEN_THRESHOLD = Protocol(
+FROZEN_THRESHOLD = Protocol(
     name="frozen-threshold",
     question="Which surrogate gradient trains at a threshold far from 1 that is not learned?",
     source="Kook et al. 2026, section 5 (frozen thresholds, soft and hard reset)",
@@ -107,7 +103,7 @@ _FROZEN_THRESHOLD = Protocol(
     panels="reset",
 )
 
-_MPINIT_TRSG = Protocol(
+MPINIT_TRSG = Protocol(
     name="mpinit-trsg",
     question="What do MP-Init and TrSG with learned thresholds add, alone and together?",
     source="Kook et al. 2026, ablation of MP-Init and TrSG",
@@ -128,8 +124,3 @@ _MPINIT_TRSG = Protocol(
     x="mpinit",
     series="trsg",
 )
-
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol for protocol in (_FROZEN_THRESHOLD, _MPINIT_TRSG)
-}
-"""Every experiment by name."""

@@ -1,0 +1,27 @@
+"""The experiments of the papers, at sizes that are stated.
+
+"desk" is for two cores and at most 20 minutes an experiment, "paper" repeats the paper's protocol
+where it is known, "long" is in between, and "smoke" takes seconds: it shows that everything works
+and nothing else.
+"""
+
+from __future__ import annotations
+
+from snnlib.experiments.protocol import Protocol
+from snnlib.experiments.protocols import kook2026, micheli2024
+
+__all__ = ["PROTOCOLS"]
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        micheli2024.FIG8_FASHION,
+        micheli2024.FIG8_DIGITS,
+        micheli2024.FIG8_CNN,
+        micheli2024.FIG10,
+        micheli2024.LEARNING_RATE,
+        kook2026.FROZEN_THRESHOLD,
+        kook2026.MPINIT_TRSG,
+    )
+}
+"""Every experiment by name."""
