@@ -6,20 +6,39 @@ makes it available. Nothing is downloaded.
 
 from __future__ import annotations
 
+import inspect
+from types import ModuleType
+from typing import Any
+
 import torch
 
-from snnlib.data import digits, fashion_mnist
+from snnlib.data import digits, fashion_mnist, mnist1d, randman
 from snnlib.data.dataset import Dataset
+from snnlib.data.encoding import ENCODINGS, constant, currents, latency, poisson
 
-__all__ = ["DATASETS", "Dataset", "load"]
+__all__ = [
+    "DATASETS",
+    "ENCODINGS",
+    "Dataset",
+    "constant",
+    "currents",
+    "latency",
+    "load",
+    "poisson",
+]
 
-DATASETS = {"digits": digits, "fashion_mnist": fashion_mnist}
+DATASETS: dict[str, ModuleType] = {
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+    "randman": randman,
+    "mnist1d": mnist1d,
+}
 """Every data set by name."""
 
 SPLITS = ("train", "test")
 
 
-def load(name: str, *, split: str = "train", standardize: bool = True) -> Dataset:
+def load(name: str, *, split: str = "train", standardize: bool = True, **options: Any) -> Dataset:
     r"""Load a split of a data set into memory.
 
     Standardized inputs are (pixel - m) / s with mean m and standard deviation s over all pixels of
@@ -29,7 +48,9 @@ def load(name: str, *, split: str = "train", standardize: bool = True) -> Datase
         name: "digits" (1,797 images of 8 by 8 pixels, comes with scikit-learn) or
             "fashion_mnist" (70,000 of 28 by 28, from files on this machine).
         split: "train" or "test"; each file in `snnlib/data` states its split.
-        standardize: False returns raw pixels in [0, 1].
+        standardize: False returns raw pixels in [0, 1]. Events are never standardized.
+        **options: Arguments of the data set, those of `read` in its file; for example the seed of
+            a generated set.
 
     Returns:
         The data set, images [samples, 1, height, width].
@@ -54,12 +75,20 @@ def load(name: str, *, split: str = "train", standardize: bool = True) -> Datase
         raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}")
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    source = DATASETS[name]
-    pixels, targets = (torch.from_numpy(values) for values in source.read(split))
+    read = DATASETS[name].read
+    known = [option for option in inspect.signature(read).parameters if option != "split"]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"{option!r} is no argument of the data set {name!r}, which has "
+                f"{', '.join(known) or 'none'}"
+            )
+    raw = read(split, **options)
+    inputs, targets = torch.from_numpy(raw.inputs), torch.from_numpy(raw.targets)
     mean, std = 0.0, 1.0
-    if standardize:
-        training = pixels if split == "train" else torch.from_numpy(source.read("train")[0])
-        exact = training.double()
+    if standardize and raw.standardize:
+        training = raw if split == "train" else read("train", **options)
+        exact = torch.from_numpy(training.inputs).double()
         mean, std = exact.mean().item(), exact.std(correction=0).item()
-        pixels = (pixels - mean) / std
-    return Dataset(name, split, pixels, targets, source.CLASSES, mean, std)
+        inputs = (inputs - mean) / std
+    return Dataset(name, split, inputs, targets, raw.classes, mean, std, raw.sequence, raw.labels)

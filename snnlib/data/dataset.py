@@ -17,11 +17,15 @@ class Dataset:
         name: Name that `snnlib.data.load` knows.
         split: "train" or "test".
         inputs: float32, [samples, features...]; images are [samples, channels, height, width].
-        targets: int64, [samples], in 0, ..., classes - 1.
+            A sequence has a time axis, [samples, T, features...], and may hold spikes as bool or
+            uint8, or tokens as int64, [samples, T]; `snnlib.data.currents` makes them time first.
+        targets: int64, [samples], in 0, ..., classes - 1; or [samples, T], one for every step.
         classes: Number of classes.
         mean: Mean over all pixels of the training split, in the unit of the raw pixels.
         std: Standard deviation likewise; raw pixel = mean + std · input. Inputs that were not
             standardized have mean 0 and std 1 here.
+        sequence: Whether the inputs have a time axis of their own.
+        labels: Names of the classes (for text its words), where the data set has them.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Dataset:
     classes: int
     mean: float = 0.0
     std: float = 1.0
+    sequence: bool = False
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse inputs and targets that do not belong together."""
@@ -38,6 +44,18 @@ class Dataset:
             raise ValueError(
                 f"targets must have one entry per input, got {len(self.inputs)} inputs and "
                 f"{len(self.targets)} targets"
+            )
+        if self.sequence and self.inputs.dim() < 2:
+            raise ValueError(
+                "inputs of a sequence must be [samples, T, features...], got "
+                f"{tuple(self.inputs.shape)}"
+            )
+        if self.targets.dim() > 1 and (
+            not self.sequence or self.targets.shape != self.inputs.shape[:2]
+        ):
+            raise ValueError(
+                "targets must be [samples], or [samples, T] for a sequence of T steps, got "
+                f"{tuple(self.targets.shape)} for inputs {tuple(self.inputs.shape)}"
             )
 
     def __len__(self) -> int:
@@ -57,7 +75,7 @@ class Dataset:
             generator: Shuffles the samples; None keeps their order.
 
         Returns:
-            An iterator over (inputs, targets).
+            An iterator over (inputs, targets), both as they are stored: samples first.
 
         Raises:
             ValueError: If `batch_size` is not a positive integer.

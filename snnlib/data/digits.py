@@ -10,15 +10,15 @@ Repository; `sklearn.datasets.load_digits`.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from snnlib._extras import require
+from snnlib.data.raw import Raw
 
 CLASSES = 10
 PERIOD = 5
 
 
-def read(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def read(split: str) -> Raw:
     """Raw pixels in [0, 1], [samples, 1, 8, 8], and targets of one split.
 
     Args:
@@ -31,7 +31,7 @@ def read(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         ImportError: If scikit-learn is not installed.
 
     Example:
-        >>> len(read("train")[0]), len(read("test")[0])
+        >>> len(read("train").inputs), len(read("test").inputs)
         (1442, 355)
     """
     bunch = require("sklearn.datasets", "data").load_digits()
@@ -43,4 +43,4 @@ def read(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     held_out = nth % PERIOD == PERIOD - 1
     chosen = held_out if split == "test" else ~held_out
     pixels = (bunch.images[chosen, None] / 16).astype(np.float32)
-    return pixels, bunch.target[chosen].astype(np.int64)
+    return Raw(pixels, bunch.target[chosen].astype(np.int64), CLASSES)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnlib.data import idx
+from snnlib.data.raw import Raw
 
 CLASSES = 10
 
@@ -48,7 +49,7 @@ NAMES = {
 }
 
 
-def read(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def read(split: str) -> Raw:
     """Raw pixels in [0, 1], [samples, 1, 28, 28], and targets of one split.
 
     Args:
@@ -63,7 +64,7 @@ def read(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """
     images, labels = (_read(name) for name in NAMES[split])
     pixels = (images[:, None] / np.float32(255)).astype(np.float32, copy=False)
-    return pixels, labels.astype(np.int64)
+    return Raw(pixels, labels.astype(np.int64), CLASSES)
 
 
 def folders() -> Iterator[Path]:
