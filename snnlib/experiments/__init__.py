@@ -25,6 +25,19 @@ Example:
 
 from __future__ import annotations
 
+from snnlib.experiments.compare import (
+    Comparison,
+    Difference,
+    by_seed,
+    difference,
+    holm,
+    informative,
+    judge,
+    resolvable,
+    seeds_needed,
+    trains,
+    verdict,
+)
 from snnlib.experiments.plotting import plot
 from snnlib.experiments.protocol import Protocol, Run, Size
 from snnlib.experiments.protocols import PROTOCOLS
@@ -34,19 +47,30 @@ from snnlib.experiments.store import CorruptResult, Store
 
 __all__ = [
     "PROTOCOLS",
+    "Comparison",
     "CorruptResult",
+    "Difference",
     "Protocol",
     "Run",
     "Size",
     "Status",
     "Store",
     "Summary",
+    "by_seed",
+    "difference",
     "execute",
+    "holm",
+    "informative",
+    "judge",
     "plot",
     "read",
+    "resolvable",
     "rows",
+    "seeds_needed",
     "status",
     "summarize",
     "sweep",
+    "trains",
+    "verdict",
     "write",
 ]

@@ -1,0 +1,519 @@
+r"""Is one condition better than another? Paired over seeds, with intervals, for whole families.
+
+Two conditions of an experiment share their seeds, hence weights, data and order of samples, so
+their differences are taken seed by seed. `judge` does a whole table at once:
+
+Example:
+    >>> table = [
+    ...     {"depth": depth, "init": init, "seed": seed, "test_accuracy": accuracy}
+    ...     for depth, init, accuracies in (
+    ...         (2, "ours", (0.91, 0.92, 0.90)), (2, "theirs", (0.90, 0.92, 0.91)),
+    ...         (9, "ours", (0.88, 0.86, 0.87)), (9, "theirs", (0.11, 0.10, 0.12)),
+    ...     )
+    ...     for seed, accuracy in enumerate(accuracies)
+    ... ]
+    >>> for c in judge(table, "init", [("ours", "theirs")], within=["depth"], chance=0.1):
+    ...     print(c.labels, f"{c.difference.mean:.2f} ± {c.difference.half_width:.2f}:", c.verdict)
+    {'depth': 2} 0.00 ± 0.02: not seen at this size
+    {'depth': 9} 0.76 ± 0.02: seen
+
+    At depth 2 both train. That is no evidence for a claim about what trains at all:
+
+    >>> about = dict(within=["depth"], chance=0.1, claim="trains")
+    >>> [c.verdict for c in judge(table, "init", [("ours", "theirs")], **about)]
+    ['no evidence', 'seen']
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import special
+from scipy.optimize import brentq
+
+from snnlib._significance import critical_value, detectable_shift
+
+__all__ = [
+    "VERDICTS",
+    "Comparison",
+    "Difference",
+    "by_seed",
+    "difference",
+    "holm",
+    "informative",
+    "judge",
+    "resolvable",
+    "seeds_needed",
+    "trains",
+    "verdict",
+]
+
+VERDICTS = ("seen", "reversed", "not seen at this size", "no evidence")
+"""What `verdict` says of a claimed ordering."""
+
+Claim: TypeAlias = Literal["order", "trains"]
+Values: TypeAlias = Mapping[Any, float] | Sequence[float]
+
+
+class Difference(NamedTuple):
+    r"""First minus second, over paired seeds.
+
+    Attributes:
+        mean: Mean of the paired differences, :math:`\bar d`.
+        std: Their standard deviation (n - 1), :math:`s`; NaN for one seed.
+        seeds: Number of pairs, n.
+        half_width: Half the Student-t interval of the mean; infinite if the spread is unknown.
+        p_value: Of the two-sided paired t test; 1 if the spread is unknown.
+        effect: Hedges' g of the differences; NaN below three seeds.
+        effect_low: Lower end of the interval of the effect; NaN where the spread is unknown.
+        effect_high: Its upper end.
+        confidence: Of both intervals.
+    """
+
+    mean: float
+    std: float
+    seeds: int
+    half_width: float
+    p_value: float
+    effect: float
+    effect_low: float
+    effect_high: float
+    confidence: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the interval of the mean."""
+        return self.mean - self.half_width, self.mean + self.half_width
+
+
+class Comparison(NamedTuple):
+    """One claimed ordering in one setting.
+
+    Attributes:
+        labels: The setting: the labels that both conditions share.
+        first: Value of the factor that is claimed to be better.
+        second: The other.
+        difference: First minus second.
+        p_holm: Its p value, corrected over the family; NaN if it is not in it.
+        verdict: One of `VERDICTS`.
+    """
+
+    labels: dict[str, Any]
+    first: Any
+    second: Any
+    difference: Difference
+    p_holm: float
+    verdict: str
+
+
+def by_seed(
+    table: Iterable[Mapping[str, Any]], *, value: str = "test_accuracy", **labels: Any
+) -> dict[int, float]:
+    """A column of one condition, by seed.
+
+    Args:
+        table: Rows, see `snnlib.experiments.results.read`.
+        value: The column.
+        **labels: What the condition's rows have in common.
+
+    Returns:
+        The value of each seed.
+
+    Raises:
+        ValueError: If no row has these labels, a seed comes twice, or a value is missing.
+
+    Example:
+        >>> table = [{"a": a, "seed": s, "x": a + s} for a in (10, 20) for s in (0, 1)]
+        >>> by_seed(table, value="x", a=20)
+        {0: 20.0, 1: 21.0}
+    """
+    shown = ", ".join(f"{name} {wanted}" for name, wanted in labels.items()) or "no labels"
+    found: dict[int, float] = {}
+    for row in table:
+        if any(row[name] != wanted for name, wanted in labels.items()):
+            continue
+        if row["seed"] in found:
+            raise ValueError(f"seed {row['seed']} comes twice under {shown}; give more labels")
+        if row[value] is None:
+            raise ValueError(f"{value} of seed {row['seed']} is missing under {shown}")
+        found[row["seed"]] = float(row[value])
+    if not found:
+        raise ValueError(f"no row has {shown}")
+    return found
+
+
+def difference(
+    first: Values, second: Values, *, confidence: float = 0.95, resolution: float = 0.0
+) -> Difference:
+    r"""Mean paired difference with Student's interval, and its standardized size with one.
+
+    .. math::
+        \bar d \pm t_{n-1}\,\frac{s}{\sqrt n}, \qquad
+        g = J(n-1)\,\frac{\bar d}{s}, \qquad
+        J(m) = \frac{\Gamma(m/2)}{\sqrt{m/2}\;\Gamma((m-1)/2)}
+
+    The effect size is that of the differences (often :math:`d_z`): how large a difference is in
+    units of its own spread over seeds, not of the spread of one condition. J takes out the bias
+    of small samples. The interval of the effect is exact for normal differences: with
+    :math:`\delta` the true size, :math:`\sqrt n\,\bar d/s` is noncentral t with n - 1 degrees of
+    freedom and shift :math:`\sqrt n\,\delta`.
+
+    Differences that are all equal and not zero, or a single one, say nothing about their spread:
+    the half width is then infinite. For values with a step, such as an accuracy over a number of
+    samples, `resolution` bounds the spread from below by that of rounding, and the interval is
+    finite.
+
+    Args:
+        first: Value by seed; or values in the order of the seeds.
+        second: The same of the other condition; only seeds that both have are compared.
+        confidence: Of the intervals, in (0, 1).
+        resolution: Step of the values; the variance of a difference is at least two rounding
+            variances, resolution²/6.
+
+    Returns:
+        The difference, first minus second.
+
+    Raises:
+        ValueError: If there is no common seed, sequences differ in length, a value is not finite,
+            `confidence` is not in (0, 1), or `resolution` is negative.
+
+    Source: Student 1908; Hedges 1981 (J); Cumming and Finch 2001 (interval of the effect).
+
+    Example:
+        >>> from scipy import stats
+        >>> a, b = [0.9, 0.8, 0.85, 0.7], [0.7, 0.75, 0.7, 0.6]
+        >>> found = difference(a, b)
+        >>> test = stats.ttest_rel(a, b)
+        >>> math.isclose(found.p_value, test.pvalue)
+        True
+        >>> low, high = test.confidence_interval(0.95)
+        >>> np.allclose(found.interval, (low, high), rtol=1e-12)
+        True
+
+        The differences 0.2, 0.05, 0.15 and 0.1 have the variance 1/240, and J(3) = √(π/6).
+
+        >>> abs(found.effect - 0.125 * math.sqrt(240) * math.sqrt(math.pi / 6)) < 1e-12
+        True
+        >>> difference({0: 0.5, 1: 0.7}, {1: 0.6, 2: 0.5}).seeds
+        1
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}")
+    if not resolution >= 0:
+        raise ValueError(f"resolution must be non-negative, got {resolution!r}")
+    pairs = _paired(first, second)
+    distances = pairs[:, 0] - pairs[:, 1]
+    n, mean = len(distances), float(distances.mean())
+    std = float(distances.std(ddof=1)) if n > 1 else math.nan
+    # what floating point leaves of a spread of zero is zero
+    if std <= 1e-12 * float(np.abs(pairs).max()):
+        std = 0.0
+    std = max(std, resolution / math.sqrt(6)) if n > 1 else std
+    if n == 1 or (std == 0 and mean != 0):
+        return Difference(mean, std, n, math.inf, 1.0, math.nan, math.nan, math.nan, confidence)
+    if std == 0:  # equal everywhere: as if both were one condition
+        return Difference(0.0, 0.0, n, 0.0, 1.0, math.nan, math.nan, math.nan, confidence)
+    error = std / math.sqrt(n)
+    ratio = mean / error
+    low, high = _noncentrality(ratio, n - 1, confidence)
+    return Difference(
+        mean,
+        std,
+        n,
+        critical_value(1 - confidence, n - 1) * error,
+        float(2 * special.stdtr(n - 1, -abs(ratio))),
+        _unbiasing(n - 1) * mean / std if n > 2 else math.nan,
+        low / math.sqrt(n),
+        high / math.sqrt(n),
+        confidence,
+    )
+
+
+def _paired(first: Values, second: Values) -> Any:
+    if isinstance(first, Mapping) != isinstance(second, Mapping):
+        raise ValueError("first and second must both be mappings from seeds or both sequences")
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        pairs = [(value, second[seed]) for seed, value in first.items() if seed in second]
+        if not pairs:
+            raise ValueError(f"no common seed in {sorted(first)} and {sorted(second)}")
+    else:
+        if len(first) != len(second) or not len(first):
+            raise ValueError(
+                f"first and second must have the same length, at least 1, "
+                f"got {len(first)} and {len(second)}"
+            )
+        pairs = list(zip(first, second, strict=True))
+    found = np.array(pairs, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError(f"values must be finite, got {pairs}")
+    return found
+
+
+def _unbiasing(dof: int) -> float:
+    """Hedges' J."""
+    return math.exp(special.gammaln(dof / 2) - special.gammaln((dof - 1) / 2)) / math.sqrt(dof / 2)
+
+
+def _noncentrality(ratio: float, dof: int, confidence: float) -> tuple[float, float]:
+    """The shifts between which a noncentral t shows the ratio in the middle `confidence`."""
+    if ratio < 0:
+        low, high = _noncentrality(-ratio, dof, confidence)
+        return -high, -low
+    # Far beyond what the spread of a χ with `dof` degrees of freedom can make of the shift.
+    reach = 10 + ratio * (1 + 10 / math.sqrt(2 * dof))
+    low, high = (
+        brentq(lambda shift, p=p: _below(ratio, dof, shift) - p, -reach, reach, xtol=1e-9)
+        for p in ((1 + confidence) / 2, (1 - confidence) / 2)
+    )
+    return float(low), float(high)
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
+
+
+def _below(ratio: float, dof: int, shift: float) -> float:
+    r"""P(T ≤ r) of the noncentral t for r ≥ 0, which scipy's gives as NaN in places.
+
+    T is (Z + δ)/(χ/√m), so with the law of χ² given Z it is
+    Φ(-δ) + ∫ φ(z) P(χ² ≥ m(z + δ)²/r²) dz over z > -δ.
+    """
+    beyond = dof + 10 * math.sqrt(2 * dof) + 100  # of χ², with a probability below 1e-16
+    start, end = max(-shift, -9.0), min(-shift + ratio * math.sqrt(beyond / dof), 9.0)
+    total = float(special.ndtr(-shift))
+    if end <= start:
+        return total
+    z = start + (end - start) * (_NODES + 1) / 2
+    share = special.gammaincc(dof / 2, dof * ((z + shift) / ratio) ** 2 / 2)
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return total + float((_WEIGHTS * density * share).sum()) * (end - start) / 2
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""Correct p values for a family of tests: none false with probability 1 - level.
+
+    With :math:`p_{(1)} \le \dots \le p_{(m)}`,
+
+    .. math:: \tilde p_{(k)} = \max_{j \le k}\, \min\{1, (m - j + 1)\,p_{(j)}\}.
+
+    Rejecting where the corrected value is at most `level` keeps the probability of any false
+    rejection at `level`, however the tests depend on each other.
+
+    Args:
+        p_values: One per test.
+
+    Returns:
+        The corrected ones, in the order given.
+
+    Raises:
+        ValueError: If one is not in [0, 1].
+
+    Source: Holm 1979.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p_values must be in [0, 1], got {list(p_values)}")
+    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[k]))
+        corrected[k] = largest
+    return corrected
+
+
+def trains(accuracy: float, *, best: float, chance: float = 0.0, share: float = 0.5) -> bool:
+    """Whether a network trains: a share of the way from guessing to the best one of the table.
+
+    Args:
+        accuracy: Mean accuracy of the condition.
+        best: Mean accuracy of the best condition.
+        chance: Accuracy of guessing.
+        share: Of the way, in (0, 1).
+
+    Example:
+        >>> trains(0.6, best=0.9, chance=0.1), trains(0.4, best=0.9, chance=0.1)
+        (True, False)
+    """
+    return accuracy >= chance + share * (best - chance)
+
+
+def informative(
+    accuracies: Iterable[float], *, best: float, chance: float = 0.0, claim: Claim = "order"
+) -> bool:
+    """Whether a setting can speak for or against a claim about the methods run in it.
+
+    If none of them trains, it says nothing about any claim. If all of them train, it says nothing
+    about a claim of what trains and what does not.
+
+    Args:
+        accuracies: Mean accuracy of each method in the setting.
+        best: Mean accuracy of the best condition of the table.
+        chance: Accuracy of guessing.
+        claim: "order": one is better than the other. "trains": one trains, the other does not.
+
+    Raises:
+        ValueError: If the claim is unknown.
+
+    Example:
+        >>> informative([0.9, 0.8], best=0.9, claim="order")
+        True
+        >>> informative([0.9, 0.8], best=0.9, claim="trains")
+        False
+    """
+    if claim not in ("order", "trains"):
+        raise ValueError(f"claim must be order or trains, got {claim!r}")
+    do = [trains(accuracy, best=best, chance=chance) for accuracy in accuracies]
+    return any(do) and not (claim == "trains" and all(do))
+
+
+def verdict(
+    found: Difference, *, evidence: bool = True, p_value: float | None = None, sign: int = 1
+) -> str:
+    """What a difference says of the claim that the first is larger.
+
+    "seen" or "reversed": the p value is at most 1 - confidence, which without a correction is
+    where the interval leaves out 0; "not seen at this size" otherwise; "no evidence" in a setting
+    that cannot tell, see `informative`.
+
+    Args:
+        found: First minus second.
+        evidence: Whether the setting can tell.
+        p_value: A corrected p value, see `holm`; None takes that of the difference.
+        sign: -1 if the claim is that the first is smaller, as with losses.
+
+    Returns:
+        One of `VERDICTS`.
+
+    Example:
+        >>> verdict(difference([0.9, 0.8, 0.9], [0.5, 0.5, 0.5]))
+        'seen'
+        >>> verdict(difference([0.5, 0.5, 0.5], [0.9, 0.8, 0.9]))
+        'reversed'
+        >>> verdict(difference([0.9], [0.5])), verdict(difference([0.1], [0.1]), evidence=False)
+        ('not seen at this size', 'no evidence')
+    """
+    if not evidence:
+        return VERDICTS[3]
+    if (found.p_value if p_value is None else p_value) > 1 - found.confidence:
+        return VERDICTS[2]
+    return VERDICTS[0] if found.mean * sign > 0 else VERDICTS[1]
+
+
+def judge(
+    table: Sequence[Mapping[str, Any]],
+    factor: str,
+    pairs: Sequence[tuple[Any, Any]],
+    *,
+    within: Sequence[str] = (),
+    value: str = "test_accuracy",
+    larger_is_better: bool = True,
+    chance: float = 0.0,
+    claim: Claim = "order",
+    confidence: float = 0.95,
+    resolution: float = 0.0,
+) -> list[Comparison]:
+    """Judge every claimed ordering in every setting of a table, as one family.
+
+    p values are corrected by `holm` over the comparisons whose setting can tell; the others are
+    not tested. Intervals are not corrected: each holds on its own. So a difference whose interval
+    leaves out 0 may be "not seen at this size" among many.
+
+    Args:
+        table: Rows with the factor, the labels of `within`, "seed", the value and
+            "test_accuracy".
+        factor: The label that is compared.
+        pairs: Values (first, second) of it; the claim is that the first is better.
+        within: Labels that make a setting; both conditions of a pair share them.
+        value: The column that is compared.
+        larger_is_better: False for a loss.
+        chance: Test accuracy of guessing, for `trains`; the best condition of the table is the
+            other end of its scale.
+        claim: What is claimed, see `informative`.
+        confidence: Of the intervals; 1 - confidence is the level of the family.
+        resolution: Step of the values, see `difference`.
+
+    Returns:
+        One comparison for each setting, in the order of the rows, and pair.
+
+    Raises:
+        ValueError: If a condition of a pair is in no row of a setting, or as in `difference`.
+    """
+    settings = list(dict.fromkeys(tuple(row[name] for name in within) for row in table))
+    conditions: dict[tuple[Any, ...], list[float]] = {}
+    for row in table:
+        place = (*(row[name] for name in within), row[factor])
+        conditions.setdefault(place, []).append(float(row["test_accuracy"]))
+    means = {place: float(np.mean(values)) for place, values in conditions.items()}
+    best, sign = max(means.values(), default=0.0), 1 if larger_is_better else -1
+    found = []
+    for setting in settings:
+        labels = dict(zip(within, setting, strict=True))
+        for pair in pairs:
+            first, second = (by_seed(table, value=value, **labels, **{factor: v}) for v in pair)
+            distance = difference(first, second, confidence=confidence, resolution=resolution)
+            able = informative(
+                [means[*setting, v] for v in pair], best=best, chance=chance, claim=claim
+            )
+            found.append((labels, pair, distance, able))
+    corrected = iter(holm([distance.p_value for _, _, distance, able in found if able]))
+    judged = []
+    for labels, (one, other), distance, able in found:
+        p_value = next(corrected) if able else math.nan
+        word = verdict(distance, evidence=able, p_value=p_value, sign=sign)
+        judged.append(Comparison(labels, one, other, distance, p_value, word))
+    return judged
+
+
+def resolvable(std: float, seeds: int, *, confidence: float = 0.95) -> float:
+    r"""The smallest true difference that so many paired seeds show with probability 0.99.
+
+    .. math:: \delta\, s / \sqrt n
+
+    with the shift δ of `snnlib._significance.detectable_shift`, at n - 1 degrees of freedom.
+
+    Args:
+        std: Standard deviation of the paired differences.
+        seeds: Number of pairs, at least 2.
+        confidence: Of the interval that has to leave out 0.
+
+    Example:
+        >>> round(resolvable(0.02, 20), 4)  # of the limit (1.960 + 2.326)·0.02/√20 = 0.0192
+        0.0202
+    """
+    if seeds < 2:
+        raise ValueError(f"seeds must be at least 2, got {seeds!r}")
+    return detectable_shift(1 - confidence, seeds - 1) * std / math.sqrt(seeds)
+
+
+def seeds_needed(found: Difference, *, most: int = 1000) -> int | None:
+    """How many seeds would show a difference of the size found, with probability 0.99.
+
+    Args:
+        found: A difference of at least two seeds.
+        most: The largest number that is tried.
+
+    Returns:
+        The number; None if it is more than `most`, or the difference is zero or of one seed.
+
+    Example:
+        >>> seeds_needed(difference([0.52, 0.55, 0.51, 0.56], [0.50, 0.51, 0.52, 0.51]))
+        23
+    """
+    if not found.std > 0 or found.mean == 0:
+        return None
+    enough = range(2, most + 1)
+    if resolvable(found.std, most, confidence=found.confidence) > abs(found.mean):
+        return None
+    low, high = 0, len(enough) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if resolvable(found.std, enough[middle], confidence=found.confidence) <= abs(found.mean):
+            high = middle
+        else:
+            low = middle + 1
+    return enough[low]
