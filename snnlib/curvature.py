@@ -36,7 +36,8 @@ from snnlib.data import Dataset
 from snnlib.networks import constant
 from snnlib.neurons.lif import LIF, RULES
 from snnlib.surrogate import Surrogate
-from snnlib.training import Loss, _check_data, _loss
+from snnlib.training.checks import check_data
+from snnlib.training.losses import Loss, resolve
 
 __all__ = [
     "Density",
@@ -599,8 +600,8 @@ def _parts(
     network: nn.Module, data: Dataset, steps: int, loss: str | Loss, batch_size: int
 ) -> tuple[_OverTime, _MeanLoss, list[nn.Parameter], list[tuple[Tensor, Tensor]]]:
     """Model, loss, parameters and batches, checked, of a copy of the network."""
-    function = _loss(loss)
-    _check_data("data", data)
+    function = resolve(loss)
+    check_data("data", data)
     for name, number in (("steps", steps), ("batch_size", batch_size)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"{name} must be a positive integer, got {number!r}")

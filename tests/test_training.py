@@ -270,7 +270,7 @@ def test_data_that_are_not_finite_are_refused(digits):
         ({"learning_rate": 0.0}, "learning_rate must be positive and finite, got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),
         ({"loss": "hinge"}, "loss must be a function or one of spike_count, .* got 'hinge'"),
-        ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'sgd', got 'lbfgs'"),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'adamw', 'sgd', 'adabelief', got"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
         ({"weight_decay": -1e-4}, "weight_decay must be >= 0 and finite, got -0.0001"),
     ],
