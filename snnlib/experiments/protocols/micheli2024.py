@@ -139,6 +139,9 @@ PAIR = ("micheli2024", "kaiming", "mean_field")
 def _robustness(settings: Settings, labels: Labels) -> None:
     _initialization(settings, labels)
     settings["network"][labels["parameter"]] = labels["value"]
+    if labels["initialization"] == "mean_field" and settings["network"]["leak"] == 0.9:
+        # At this leak the first step falls silent at a rate of 0.2.
+        settings["network"]["init"] = METHODS["mean_field"] | {"rate": 0.25}
 
 
 FIG10 = Protocol(
