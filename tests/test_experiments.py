@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -206,12 +207,75 @@ def test_tables_are_read_as_they_were_written(finished, tmp_path):
         for name, value in expected.items():
             close = isinstance(value, float | list)
             assert row[name] == (pytest.approx(value, rel=1e-5) if close else value)
-    path.write_text(path.read_text().replace(",0.", ",,0.", 1))
-    with pytest.raises(ValueError, match="line 2: 19 cells under a header of 18"):
-        experiments.read(path)
-    path.write_text("")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))  # as git may check it out
+    assert experiments.read(path) == read
+    experiments.write(path, SMALL, [])
     with pytest.raises(ValueError, match="has no rows"):
         experiments.read(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: text.rindex("\n", 0, -1) + 1],  # a row less
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("0.5", "0.6", 1),
+        lambda text: "",
+    ],
+)
+def test_a_damaged_table_is_refused(finished, tmp_path, damage):
+    path, other = tmp_path / "table.csv", tmp_path / "other.csv"
+    table = experiments.rows(SMALL, "smoke", finished)
+    for each in (path, other):
+        experiments.write(each, SMALL, table)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(CorruptResult, match=r"table\.csv is damaged or was changed"):
+        experiments.read(path)
+    assert len(experiments.read(other)) == 6
+    path.rename(tmp_path / "new.csv")
+    with pytest.raises(CorruptResult, match=r"new\.csv has no checksum"):
+        experiments.read(tmp_path / "new.csv")
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_kill_while_writing_leaves_a_table_that_can_be_read(
+    finished, tmp_path, monkeypatch, calls
+):
+    path = tmp_path / "table.csv"
+    table = experiments.rows(SMALL, "smoke", finished)
+    experiments.write(path, SMALL, table[:3])
+    replace_, made = os.replace, []
+
+    def replace_once(*paths):
+        made.append(paths)
+        if len(made) == calls:
+            raise KeyboardInterrupt
+        replace_(*paths)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", replace_once)
+        experiments.write(path, SMALL, table)
+    assert len(experiments.read(path)) == (6 if calls == 3 else 3)
+    experiments.write(path, SMALL, table)
+    assert len(experiments.read(path)) == 6
+    assert (tmp_path / "SHA256SUMS").read_text().count("table.csv") == 1
+
+
+def test_lists_of_any_length_come_back(finished, tmp_path):
+    table = experiments.rows(SMALL, "smoke", finished)
+    table = [row | {"more": [0.5], "none": [], "train_loss": []} for row in table]
+    experiments.write(tmp_path / "table.csv", SMALL, table)
+    (row, *_) = experiments.read(tmp_path / "table.csv")
+    assert (row["more"], row["none"], row["train_loss"]) == ([0.5], [], [])
+
+
+def test_rows_made_elsewhere_stay(finished, tmp_path):
+    """A machine that made some runs keeps the rows of the others, and drops stale ones."""
+    table = experiments.rows(SMALL, "smoke", finished)
+    nothing = Store(tmp_path)
+    assert experiments.rows(SMALL, "smoke", nothing, table=table) == table
+    stale = [row | {"key": "0" * 16} if row["seed"] else row for row in table]
+    assert experiments.rows(SMALL, "smoke", nothing, table=stale) == table[:3]
 
 
 def test_every_row_says_where_it_comes_from(finished):
@@ -271,8 +335,9 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     assert main(["plot", "frozen-threshold", *options]) == 0
     assert Path("frozen-threshold-smoke.svg").read_text().startswith("<?xml")
     assert main(["check", "frozen-threshold", *options, "--row", "2"]) == 0
-    table = Path("results/frozen-threshold-smoke.csv")
-    table.write_text(table.read_text().replace(f"{row['test_accuracy']:g},", "0.98765,"))
+    path = Path("results/frozen-threshold-smoke.csv")
+    first, *others = experiments.read(path)
+    experiments.write(path, SMALL, [first | {"test_accuracy": 0.98765}, *others])
     assert main(["check", "frozen-threshold", *options, "--row", "1"]) == 1
     capsys.readouterr()
     assert main(["check", "frozen-threshold", *options, "--row", "7"]) == 2

@@ -43,7 +43,8 @@ from snnlib.experiments.protocol import Protocol, Run, Size
 from snnlib.experiments.protocols import PROTOCOLS
 from snnlib.experiments.results import Summary, read, rows, summarize, write
 from snnlib.experiments.runner import Status, execute, status, sweep
-from snnlib.experiments.store import CorruptResult, Store
+from snnlib.experiments.sealed import CorruptResult
+from snnlib.experiments.store import Store
 
 __all__ = [
     "PROTOCOLS",

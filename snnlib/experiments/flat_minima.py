@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch.nn import functional
 from snnlib import curvature, data, networks, training
 from snnlib.data import Dataset
 from snnlib.experiments.provenance import FIELDS, provenance
+from snnlib.experiments.sealed import read_sealed, write_sealed
 
 __all__ = ["INITIALIZATIONS", "build", "measure", "rate_error", "run"]
 
@@ -221,8 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source = provenance(f"{command} --hidden {options.hidden} --epochs {options.epochs}")
     table = []
     if options.out.exists():
-        with options.out.open(newline="", encoding="utf-8") as file:
-            table = list(csv.DictReader(file))
+        table = list(csv.DictReader(io.StringIO(read_sealed(options.out), newline="")))
     for seed in range(options.seeds):
         for optimizer in LEARNING_RATES:
             for initialization in INITIALIZATIONS:
@@ -251,13 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _write(path: Path, table: Sequence[dict[str, str]]) -> None:
     """Write the whole table at once: a killed run leaves the last complete one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    os.replace(part, path)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_sealed(path, file.getvalue())
 
 
 if __name__ == "__main__":

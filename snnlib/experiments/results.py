@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
+from snnlib._significance import critical_value
 from snnlib.experiments.protocol import Protocol
 from snnlib.experiments.provenance import FIELDS
+from snnlib.experiments.sealed import read_sealed, write_sealed
 from snnlib.experiments.store import Store
 
-__all__ = ["Summary", "read", "rows", "summarize", "write"]
+__all__ = [
+    "LISTS",
+    "METRICS",
+    "Summary",
+    "cell",
+    "metric_names",
+    "read",
+    "rows",
+    "summarize",
+    "write",
+]
 
-LISTS = ("train_accuracy", "train_loss", "thresholds", "initial_membranes")
+LISTS = (
+    "train_accuracy",
+    "train_loss",
+    "held_out_accuracy",
+    "held_out_loss",
+    "initial_rates",
+    "final_rates",
+    "thresholds",
+    "initial_membranes",
+)
+"""Metrics that are lists: one cell with blanks. A list under any other name gets brackets."""
+
 METRICS = ("test_accuracy", "test_loss", *LISTS, "diverged")
+"""Metrics in the order of columns; others follow."""
 
 Row = dict[str, Any]
 
@@ -40,56 +63,71 @@ class Summary(NamedTuple):
     half_width: float
 
 
-def rows(protocol: Protocol, size: str, store: Store) -> list[Row]:
-    """One row per condition and seed that is stored: labels, seed, metrics, provenance, key."""
-    table = []
+def rows(protocol: Protocol, size: str, store: Store, *, table: Sequence[Row] = ()) -> list[Row]:
+    """One row per condition and seed that is known: labels, seed, metrics, key, provenance.
+
+    Args:
+        protocol: The experiment.
+        size: A name in `protocol.sizes`.
+        store: Results of this machine.
+        table: Rows from elsewhere, for runs that the store does not have; those of other settings
+            than the protocol has now are left out.
+    """
+    elsewhere = {row["key"]: row for row in table}
+    found = []
     for run in protocol.runs(size):
+        condition = run.labels | {"seed": run.seed}
         content = store.load(run.key)
-        if content is None:
-            continue
-        origin = {name: content["provenance"][name] for name in FIELDS}
-        table.append(
-            run.labels | {"seed": run.seed} | content["metrics"] | {"key": run.key} | origin
-        )
-    return table
+        if content is not None:
+            origin = {name: content["provenance"][name] for name in FIELDS}
+            found.append(condition | content["metrics"] | {"key": run.key} | origin)
+        elif run.key in elsewhere:
+            row = elsewhere[run.key]
+            found.append(condition | {k: v for k, v in row.items() if k not in condition})
+    return found
+
+
+def metric_names(row: Mapping[str, Any], labels: Iterable[str]) -> list[str]:
+    """The columns of a row that a run measured, in the order of columns.
+
+    Example:
+        >>> metric_names({"a": 1, "seed": 0, "more": 2, "test_loss": 0.5, "key": "k"}, ["a"])
+        ['test_loss', 'more']
+    """
+    measured = set(row) - {*labels, "seed", "key", *FIELDS}
+    return [name for name in METRICS if name in measured] + sorted(measured - {*METRICS})
 
 
 def write(path: str | Path, protocol: Protocol, table: Sequence[Row]) -> None:
-    """Write rows as CSV, all at once; a list of numbers is one cell with blanks.
+    """Write rows as CSV, all at once, and their checksum into SHA256SUMS in the same folder.
 
     Args:
         path: The file; its folder is made.
         protocol: Tells the order of columns.
         table: Rows of `rows`.
     """
-    columns = [*protocol.labels, "seed", *METRICS, "key", *FIELDS]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(row[name]) for name in columns] for row in table)
-    os.replace(temporary, path)
+    together = {name: None for row in table for name in row}
+    metrics = metric_names(together, protocol.labels)
+    columns = [*protocol.labels, "seed", *metrics, "key", *FIELDS]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([cell(name, row.get(name)) for name in columns] for row in table)
+    write_sealed(path, file.getvalue())
 
 
 def read(path: str | Path) -> list[Row]:
     """Rows of a file that `write` made, numbers as numbers and lists as lists.
 
     Raises:
-        ValueError: If the file has no rows, or a row another number of cells than the header.
+        CorruptResult: If the file was cut off or changed, or has no checksum.
+        ValueError: If it has no rows.
     """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        header, *lines = list(csv.reader(file)) or [[]]
+    header, *lines = list(csv.reader(io.StringIO(read_sealed(path), newline=""))) or [[]]
     if not lines:
         raise ValueError(f"{path} has no rows")
-    for number, line in enumerate(lines, start=2):
-        if len(line) != len(header):
-            raise ValueError(
-                f"{path}, line {number}: {len(line)} cells under a header of {len(header)}"
-            )
     return [
-        {name: _value(name, cell) for name, cell in zip(header, line, strict=True)}
+        {name: _value(name, text) for name, text in zip(header, line, strict=True)}
         for line in lines
     ]
 
@@ -134,29 +172,36 @@ def summarize(
     for condition, values in groups.items():
         n = len(values)
         std = float(np.std(values, ddof=1)) if n > 1 else math.nan
-        t = float(special.stdtrit(n - 1, (1 + confidence) / 2)) if n > 1 else math.nan
+        t = critical_value(1 - confidence, n - 1) if n > 1 else math.nan
         found[condition] = Summary(float(np.mean(values)), std, n, t * std / math.sqrt(n))
     return found
 
 
-def _cell(value: Any) -> str:
+def cell(name: str, value: Any) -> str:
+    """What a table holds of a value: six digits of a number.
+
+    Example:
+        >>> cell("train_loss", [1 / 3, 2]), cell("something", [1 / 3, 2]), cell("x", None)
+        ('0.333333 2', '[0.333333 2]', '')
+    """
     if isinstance(value, list):
-        return " ".join(_cell(entry) for entry in value)
+        text = " ".join(cell(name, entry) for entry in value)
+        return text if name in LISTS else f"[{text}]"
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else str(value)
 
 
-def _value(name: str, cell: str) -> Any:
-    if name in LISTS:
-        return [float(entry) for entry in cell.split()]
+def _value(name: str, text: str) -> Any:
+    if name in LISTS or (text.startswith("[") and text.endswith("]")):
+        return [float(entry) for entry in text.strip("[]").split()]
     if name in ("key", "diverged", *FIELDS[:4]):
-        return cell
-    if cell in ("True", "False"):
-        return cell == "True"
+        return text
+    if text in ("True", "False"):
+        return text == "True"
     for kind in (int, float):
         try:
-            return kind(cell)
+            return kind(text)
         except ValueError:
             continue
-    return cell or None
+    return text or None

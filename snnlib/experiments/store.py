@@ -5,18 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from snnlib.experiments.protocol import canonical, key
+from snnlib.experiments.sealed import CorruptResult, replace_text
 
 __all__ = ["CorruptResult", "Store", "default_folder"]
-
-
-class CorruptResult(ValueError):
-    """A stored result that is not what a run wrote."""
 
 
 def default_folder() -> Path:
@@ -68,18 +64,7 @@ class Store:
         content = {"settings": settings, "metrics": metrics, "provenance": provenance}
         content["sha256"] = _digest(content)
         path = self.path(key(settings))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(content, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)  # made for this user alone
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_text(path, json.dumps(content, indent=1))
         return path
 
 
