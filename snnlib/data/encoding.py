@@ -102,7 +102,7 @@ def latency(
     Args:
         x: Inputs [batch, features...], in [0, 1] (`load(..., standardize=False)`).
         steps: Number of time steps T >= 1. With the defaults the brightest pixel, x = 1, spikes in
-            step 11, and T = 100 keeps all x > 0.2313.
+            step 11; the paper's T = 50 keeps all x > 0.3164, T = 100 all x > 0.2313.
         generator: Not used: nothing is random.
         threshold: θ, in (0, 1).
         time_constant: τ_eff in steps (ms), > 0.

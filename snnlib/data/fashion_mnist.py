@@ -2,7 +2,8 @@ r"""Fashion-MNIST: 60,000 training and 10,000 test images of clothing, 28 by 28 
 
 Four IDX files, compressed or not, are looked for in the folder that the environment variable
 SNNLIB_DATA names (or its subfolder fashion-mnist), the user's cache (snnlib/fashion-mnist), and
-datasets/fashion-mnist of the XDG data directories, where Debian's package puts them. The checksums
+datasets/fashion-mnist of the XDG data directories, where Debian's package puts them; they are
+downloaded from the authors' addresses where that is asked for. The checksums
 are those of the content in Debian's package dataset-fashion-mnist, so a file that was compressed
 anew passes.
 
@@ -16,12 +17,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from snnlib.data import idx
+from snnlib.data import files, idx
 from snnlib.data.raw import Raw
 
+NAME = "fashion_mnist"
 CLASSES = 10
 
 # Name: (shape, SHA-256 of the uncompressed content).
@@ -43,57 +42,67 @@ FILES: dict[str, tuple[tuple[int, ...], str]] = {
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 }
-NAMES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
+URLS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+)
+"""Where the authors keep the files; the second address is tried if the first fails."""
 
 
-def read(split: str) -> Raw:
+def read(split: str, *, download: bool = False, refresh: bool = False) -> Raw:
     """Raw pixels in [0, 1], [samples, 1, 28, 28], and targets of one split.
 
     Args:
         split: "train" or "test".
+        download: Fetch missing files from the authors' addresses into the cache (30 MB).
+        refresh: Fetch all files again.
 
     Returns:
-        Pixels and targets.
+        Pixels, float32, and targets.
 
     Raises:
         FileNotFoundError: If a file is nowhere; the message names the ways to get it.
         ValueError: If a file is truncated or is not the known one.
     """
-    images, labels = (_read(name) for name in NAMES[split])
-    pixels = (images[:, None] / np.float32(255)).astype(np.float32, copy=False)
-    return Raw(pixels, labels.astype(np.int64), CLASSES)
+    return idx.read_split(
+        NAME,
+        split,
+        FILES,
+        places=list(folders()),
+        fetch=_fetch,
+        absent=lambda file, error: files.absent(
+            NAME,
+            f"Fashion-MNIST's file {file} (or {file}.gz)",
+            files="the four files of https://github.com/zalandoresearch/fashion-mnist",
+            first="install the package dataset-fashion-mnist on Debian or Ubuntu",
+            error=error,
+        ),
+        download=download,
+        refresh=refresh,
+    )
 
 
 def folders() -> Iterator[Path]:
     """Where the files are looked for, in this order."""
-    if own := os.environ.get("SNNLIB_DATA"):
-        yield Path(own) / "fashion-mnist"
-        yield Path(own)
-    yield cache()
+    yield from files.folders(NAME)
     home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
     for folder in [home, *shared.split(os.pathsep)]:
         yield Path(folder) / "datasets" / "fashion-mnist"
 
 
-def cache() -> Path:
-    """The user's cache for these files."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "snnlib" / "fashion-mnist"
+def _fetch() -> None:
+    with files.staging(files.cache(NAME)) as folder:
+        for file, (shape, sha256) in FILES.items():
+            path = folder / f"{file}.gz"
+            path.write_bytes(_download(path.name))
+            idx.read(path, shape=shape, sha256=sha256)
 
 
-def _read(name: str) -> NDArray[np.uint8]:
-    shape, sha256 = FILES[name]
-    for folder in folders():
-        for path in (folder / f"{name}.gz", folder / name):
-            if path.is_file():
-                return idx.read(path, shape=shape, sha256=sha256)
-    raise FileNotFoundError(
-        f"Fashion-MNIST's file {name} (or {name}.gz) was not found. Three ways to get it: "
-        "install the package dataset-fashion-mnist on Debian or Ubuntu; "
-        f"put the four files of https://github.com/zalandoresearch/fashion-mnist into {cache()}; "
-        "or set SNNLIB_DATA to a folder that has them."
-    )
+def _download(file: str) -> bytes:
+    for url in URLS[:-1]:
+        try:
+            return files.download(f"{url}/{file}")
+        except files.OFFLINE:
+            continue
+    return files.download(f"{URLS[-1]}/{file}")

@@ -13,12 +13,21 @@ import hashlib
 import math
 import struct
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from snnlib.data import files
+from snnlib.data.raw import Raw
+
 UNSIGNED_BYTE = 0x08
+NAMES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+"""What MNIST and its relatives call the images and the labels of a split."""
 
 
 def read(
@@ -73,3 +82,58 @@ def read(
             f"{path} is corrupt: the SHA-256 of its content must be {sha256}, got {found}"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(dimensions)
+
+
+def read_split(
+    name: str,
+    split: str,
+    known: Mapping[str, tuple[tuple[int, ...], str]],
+    *,
+    places: list[Path],
+    fetch: Callable[[], None],
+    absent: Callable[[str, BaseException | None], FileNotFoundError],
+    download: bool,
+    refresh: bool,
+) -> Raw:
+    """Images and labels of one split of MNIST or a relative, from files that are checked.
+
+    Args:
+        name: Name of the data set.
+        split: "train" or "test".
+        known: Shape and SHA-256 of the content by name of the file.
+        places: Folders to look in.
+        fetch: Puts all files into the cache.
+        absent: The error for a file that is nowhere, from its name and the failure of a download.
+        download: Whether to fetch if a file is missing.
+        refresh: Whether to fetch in any case.
+
+    Returns:
+        Pixels in [0, 1], float32, [samples, 1, height, width], and targets.
+
+    Raises:
+        FileNotFoundError: If a file is nowhere.
+        ValueError: If a file is truncated or is not the known one.
+    """
+
+    def missing() -> list[str]:
+        return [file for file in known if files.locate((f"{file}.gz", file), places) is None]
+
+    if refresh or (download and missing()):
+        places = [files.cache(name), *places]
+        try:
+            fetch()
+        except files.OFFLINE as error:
+            raise absent((missing() or list(known))[0], error) from error
+    arrays = []
+    for file in NAMES[split]:
+        path = files.locate((f"{file}.gz", file), places)
+        if path is None:
+            raise absent(file, None)
+        shape, sha256 = known[file]
+        try:
+            arrays.append(read(path, shape=shape, sha256=sha256))
+        except ValueError as error:
+            raise files.damaged(name, error) from error
+    images, labels = arrays
+    pixels = (images[:, None] / np.float32(255)).astype(np.float32, copy=False)
+    return Raw(pixels, labels.astype(np.int64), 10)
