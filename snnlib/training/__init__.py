@@ -1,7 +1,8 @@
 r"""One training loop: backpropagation through time, optimizers and losses of the papers."""
 
+from snnlib.training.checkpoint import CorruptCheckpoint
 from snnlib.training.evaluation import evaluate
-from snnlib.training.loop import History, fit
+from snnlib.training.loop import fit
 from snnlib.training.losses import (
     LOSSES,
     Loss,
@@ -11,9 +12,11 @@ from snnlib.training.losses import (
     spike_count,
 )
 from snnlib.training.metrics import Metrics, winner
+from snnlib.training.run import History
 
 __all__ = [
     "LOSSES",
+    "CorruptCheckpoint",
     "History",
     "Loss",
     "Metrics",

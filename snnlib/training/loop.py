@@ -3,55 +3,31 @@ r"""The training loop: backpropagation through time, update by update."""
 from __future__ import annotations
 
 import math
-import time
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from snnlib._extras import require
 from snnlib.data import Dataset
-from snnlib.data.encoding import Encoding, currents
-from snnlib.training import averaging as averages
-from snnlib.training import checks, evaluation, metrics, optimizers
-from snnlib.training.averaging import Average, Averaging
-from snnlib.training.evaluation import batches, evaluate, mode
-from snnlib.training.losses import Loss, resolve
-from snnlib.training.metrics import Accuracy, Metrics, Totals
+from snnlib.data.encoding import Encoding
+from snnlib.training.averaging import Averaging
+from snnlib.training.checkpoint import Checkpoint
+from snnlib.training.checks import check_data
+from snnlib.training.evaluation import mode
+from snnlib.training.interrupt import postponed
+from snnlib.training.losses import Loss
+from snnlib.training.metrics import Accuracy
 from snnlib.training.optimizers import Optimizer, Schedule
+from snnlib.training.run import History, Run
+from snnlib.training.settings import Settings
 
-__all__ = ["History", "fit"]
+__all__ = ["fit"]
 
 RESIDENT = 2**30
 """Bytes of data up to which they are copied to a device as a whole."""
-
-
-@dataclass
-class History:
-    """What happened in each epoch, one entry per epoch in every list.
-
-    Attributes:
-        loss: Mean training loss, each batch before its update.
-        accuracy: Training accuracy in [0, 1], likewise.
-        rate: Mean firing rate of the output layer, likewise.
-        validation_loss: Loss on the validation data after the epoch; empty without such data.
-        validation_accuracy: Accuracy likewise.
-        learning_rate: Learning rate after the epoch.
-        seconds: Wall time; not part of a comparison of two histories.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.loss)
 
 
 def fit(
@@ -74,8 +50,11 @@ def fit(
     averaging_start: float = 0.75,
     accuracy: Accuracy = "sum",
     validation: Dataset | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
     seed: int = 0,
     device: str | torch.device | None = None,
+    deterministic: bool = False,
     progress: bool = True,
 ) -> History:
     r"""Train a network in place by backpropagation through time.
@@ -85,7 +64,13 @@ def fit(
 
     The order of the samples, a random encoding and any random layer depend on `seed` alone, so the
     same network, data and seed give the same history on the same machine with the same number of
-    threads. The order does not depend on the encoding.
+    threads. The order does not depend on the encoding. On CUDA that takes `deterministic=True`.
+
+    With a checkpoint a training that was killed goes on when the same call is made again, from the
+    position inside the epoch, and ends with the same numbers, bit by bit, as one that was never
+    interrupted (same device, number of threads and versions). Ctrl-C then stops after the update
+    that is being made and leaves a checkpoint of it. After the last epoch the file holds the
+    finished training: the same call returns at once.
 
     Args:
         network: Currents [T, batch, features...] to outputs [T, batch, classes].
@@ -114,8 +99,13 @@ def fit(
         accuracy: Which class counts as the answer: "sum" is the one with the largest output
             summed over time, "mode" the one that is largest at most steps.
         validation: Data to evaluate after every epoch.
+        checkpoint: File that keeps the state of the training; None keeps none.
+        checkpoint_every: Seconds between two checkpoints, >= 0; 0 writes one after every update.
         seed: Seed of the order of samples, of random encodings and of random layers.
         device: Where to train; None stays where the network's parameters are.
+        deterministic: Whether operations without a deterministic algorithm are refused; needed for
+            equal numbers on CUDA, where it asks for the environment variable
+            CUBLAS_WORKSPACE_CONFIG=:4096:8.
         progress: Whether to show a progress bar (needs tqdm).
 
     Returns:
@@ -123,7 +113,9 @@ def fit(
 
     Raises:
         ValueError: If an argument is outside its range, the data are empty or not finite, or the
-            network has nothing to learn. Then nothing was changed.
+            network has nothing to learn; if the checkpoint is damaged (`CorruptCheckpoint`) or
+            of a training with other settings, data or weights at the start. Then nothing was
+            changed.
         FloatingPointError: If the loss or a gradient is not finite; says in which epoch and batch
             and where in the network. The parameters are those before that update.
         ImportError: If a progress bar is asked for and tqdm is missing, or AdaBelief and
@@ -142,117 +134,95 @@ def fit(
         >>> history.learning_rate[-1] < 1e-12
         True
     """
-    function = resolve(loss, label_smoothing)
-    checks.check_positive(epochs=epochs, steps=steps, batch_size=batch_size)
-    optimizers.check(optimizer, schedule, learning_rate, momentum, weight_decay)
-    evaluation.check_encoding(encoding)
-    if clip_norm is not None and not 0 < clip_norm < math.inf:
-        raise ValueError(f"clip_norm must be None or positive and finite, got {clip_norm!r}")
-    averages.check(averaging, averaging_start)
-    way = metrics.check(accuracy)
-    checks.check_data("data", data)
+    settings = Settings(
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        loss=loss,
+        encoding=encoding,
+        schedule=schedule,
+        label_smoothing=label_smoothing,
+        clip_norm=clip_norm,
+        averaging=averaging,
+        averaging_start=averaging_start,
+        accuracy=accuracy,
+        seed=seed,
+        deterministic=deterministic,
+    )
+    if not 0 <= checkpoint_every < math.inf:
+        raise ValueError(f"checkpoint_every must be >= 0 and finite, got {checkpoint_every!r}")
+    check_data("data", data)
     if validation is not None:
-        checks.check_data("validation", validation)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if not parameters:
+        check_data("validation", validation)
+    parameter = next((p for p in network.parameters() if p.requires_grad), None)
+    if parameter is None:
         raise ValueError("network must have at least one parameter that requires a gradient")
+    target = torch.device(device) if device is not None else parameter.device
+    if deterministic and target.type == "cuda" and "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
+        raise ValueError(
+            "deterministic must be False on CUDA unless the environment variable "
+            "CUBLAS_WORKSPACE_CONFIG is :4096:8 from the start of Python on"
+        )
     tqdm = require("tqdm", "train").tqdm if progress else None
+    file: Checkpoint | None = None
+    state = None
+    if checkpoint is not None:
+        file = Checkpoint(
+            checkpoint,
+            checkpoint_every,
+            settings={**vars(settings), "data": data, "validation": validation},
+            environment={
+                "device": target.type,
+                "threads": torch.get_num_threads(),
+                "torch": str(torch.__version__),
+            },
+            network=network,
+        )
+        state = file.load()
 
-    target = torch.device(device) if device is not None else parameters[0].device
     network.to(target)
     data = _resident(data, target)
     validation = None if validation is None else _resident(validation, target)
-    updates = math.ceil(len(data) / batch_size) * epochs
-    method = optimizers.make(
-        optimizer,
-        parameters,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-    )
-    annealing = optimizers.schedule(schedule, method, updates)
-    shuffle = torch.Generator().manual_seed(seed)
-    encoder = torch.Generator().manual_seed(seed)
-    average = Average(network, averaging_start, epochs) if averaging == "swa" else None
-    history = History()
-
-    def encoded(inputs: Tensor) -> Tensor:
-        return currents(
-            inputs, sequence=data.sequence, steps=steps, encoding=encoding, generator=encoder
-        )
-
-    bar = None if tqdm is None else tqdm(total=updates, unit="update")
+    run, bar = Run(network, data, settings, target), None
     try:
-        with _seeded(seed, target), mode(network, training=True):
-            for epoch in range(epochs):
-                start, totals = time.perf_counter(), Totals()
-                passes = batches(data, batch_size, target, shuffle)
-                for index, (inputs, targets) in enumerate(passes):
-                    current = encoded(inputs)
-                    method.zero_grad(set_to_none=True)
-                    output = network(current)
-                    value = function(output, targets)
-                    value.backward()
-                    # Spikes hide a NaN potential, which never exceeds the threshold; gradients
-                    # do not.
-                    norm = checks.gradient_norm(parameters)
-                    right = metrics.correct(output.detach(), targets, way)
-                    scalar, correct, rate, length = evaluation.measured(
-                        value, right, output, norm
-                    ).tolist()
-                    if not (math.isfinite(scalar) and math.isfinite(length)):
-                        raise FloatingPointError(
-                            f"training stopped in epoch {epoch + 1} of {epochs}, batch "
-                            f"{index + 1}, at loss {scalar:g}: {checks.where(network, current)}"
-                        )
-                    if clip_norm is not None:
-                        torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
-                    method.step()
-                    annealing.step()
-                    totals.add(len(targets), scalar, correct, rate)
+        with (
+            _seeded(seed, target),
+            _deterministic(deterministic),
+            mode(network, training=True),
+            postponed(file is not None) as interrupt,
+        ):
+            if state is not None:
+                run.restore(state)
+            if tqdm is not None:
+                made = run.epoch * run.batches + run.batch
+                bar = tqdm(total=epochs * run.batches, initial=made, unit="update")
+            while run.epoch < epochs:
+                for _ in run.rest_of_epoch():
                     if bar is not None:
                         bar.update()
-                _append(history, totals.means(), float(annealing.get_last_lr()[0]))
-                if average is not None:
-                    average.add(network, epoch)
-                    if epoch + 1 == epochs:
-                        average.leave_in(network)
-                        averages.renew_statistics(
-                            network,
-                            lambda: (encoded(x) for x, _ in batches(data, batch_size, target)),
-                        )
-                if validation is not None:
-                    found = evaluate(
-                        network,
-                        validation,
-                        steps=steps,
-                        loss=loss,
-                        encoding=encoding,
-                        accuracy=way,
-                        seed=seed,
-                    )
-                    history.validation_loss.append(found.loss)
-                    history.validation_accuracy.append(found.accuracy)
-                history.seconds.append(time.perf_counter() - start)
+                    if file is not None and (file.due or interrupt.asked):
+                        file.save(run.state())
+                    interrupt.now()
+                run.end_epoch(validation)
                 if bar is not None:
-                    bar.set_postfix(_shown(history))
+                    bar.set_postfix(_shown(run.history))
+                if file is not None and (run.epoch == epochs or interrupt.asked):
+                    file.save(run.state())
+                interrupt.now()
     finally:
         if bar is not None:
             bar.close()
-    return history
+    return run.history
 
 
 def _resident(data: Dataset, device: torch.device) -> Dataset:
     """Data on the device as a whole, unless they are large: then their batches go there."""
     large = data.inputs.numel() * data.inputs.element_size() > RESIDENT
     return data if large else data.to(device)
-
-
-def _append(history: History, found: Metrics, learning_rate: float) -> None:
-    history.loss.append(found.loss)
-    history.accuracy.append(found.accuracy)
-    history.rate.append(found.rate)
-    history.learning_rate.append(learning_rate)
 
 
 def _shown(history: History) -> dict[str, str]:
@@ -268,3 +238,16 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Refuse algorithms that are not deterministic, for the block only."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
