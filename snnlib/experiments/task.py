@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnlib import data, dialects, networks, training
-from snnlib.data import Dataset
+from snnlib.data import Dataset, encoding
 from snnlib.init import initialize_
-from snnlib.neurons import LIF
+from snnlib.neurons import LIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
 
 __all__ = ["activity", "build", "load", "train"]
@@ -135,7 +135,7 @@ def activity(network: nn.Module, currents: Tensor) -> list[float]:
     hooks = [
         module.register_forward_hook(note)
         for module in network.modules()
-        if dialects.is_spiking(module)
+        if dialects.is_spiking(module) or isinstance(module, SpikingLSTM)
     ]
     mode = network.training
     try:
@@ -203,5 +203,10 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _currents(samples: Dataset, fitting: Mapping[str, Any], seed: int) -> Tensor:
     """What the network gets for the first samples."""
-    inputs = samples.inputs[:EXAMPLES]
-    return networks.constant(inputs, fitting["steps"])
+    return encoding.currents(
+        samples.inputs[:EXAMPLES],
+        sequence=samples.sequence,
+        steps=fitting["steps"],
+        encoding=fitting.get("encoding", "constant"),
+        generator=torch.Generator().manual_seed(seed),
+    )

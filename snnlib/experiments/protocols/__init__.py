@@ -8,7 +8,7 @@ and nothing else.
 from __future__ import annotations
 
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.protocols import kook2026, micheli2024
+from snnlib.experiments.protocols import herranz2022, kook2026, micheli2024
 
 __all__ = ["PROTOCOLS"]
 
@@ -20,6 +20,12 @@ PROTOCOLS: dict[str, Protocol] = {
         micheli2024.FIG8_CNN,
         micheli2024.FIG10,
         micheli2024.LEARNING_RATE,
+        herranz2022.FIG2_NEURONS,
+        herranz2022.FIG2_TASKS,
+        herranz2022.FIG3,
+        herranz2022.FIG4,
+        herranz2022.FIG5,
+        herranz2022.FIG5_SHD,
         kook2026.FROZEN_THRESHOLD,
         kook2026.MPINIT_TRSG,
     )
