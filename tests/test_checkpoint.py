@@ -303,6 +303,8 @@ def growth(leak: bool, epochs: int, result) -> None:
     class Watch(nn.Module):
         def forward(self, x):
             if not self.training:
+                if not live:
+                    gc.freeze()  # what is there now is not counted
                 gc.collect()
                 live.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
                 peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from snnlib import data, training
 from snnlib.data import Dataset
-from snnlib.networks import FeedForward, constant, convnet, mlp
+from snnlib.networks import FeedForward, TdBN, constant, convnet, mlp, recurrent
 from snnlib.neurons import LIF
-from snnlib.training import History, evaluate, fit, spike_count
+from snnlib.training import History, evaluate, fit, losses, rate_mse, spike_count, winner
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -149,6 +149,242 @@ def test_a_loss_may_be_any_function(digits):
     assert history.loss[0] == pytest.approx(mean_square(output, train.targets).item(), rel=1e-5)
 
 
+def test_the_rate_is_asked_to_be_the_target():
+    output = torch.rand(5, 3, 4, generator=seeded())
+    rates, y = output.mean(0), torch.tensor([2, 0, 3])
+    expected = [(rates[b, c] - (c == y[b]).float()).square() for b in range(3) for c in range(4)]
+    assert rate_mse(output, y).item() == pytest.approx(torch.stack(expected).mean().item())
+    assert training.LOSSES["rate_mse"] is rate_mse
+
+
+@pytest.mark.parametrize("name", ["spike_count", "mean_output", "every_step"])
+def test_smoothed_labels_spread_over_the_classes(name):
+    """-Σ q log p with q = (1 - ε)·[c = y] + ε/C."""
+    z, y = torch.randn(5, 7, 4, generator=seeded()), torch.randint(4, (7,), generator=seeded(1))
+    logits = {"spike_count": z.sum(0)[None], "mean_output": z.mean(0)[None], "every_step": z}[name]
+    q = 0.7 * functional.one_hot(y, 4) + 0.3 / 4
+    expected = -(q * torch.log_softmax(logits, -1)).sum(-1).mean()
+    assert losses.resolve(name, 0.3)(z, y).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert losses.resolve(training.LOSSES[name], 0.3)(z, y) == losses.resolve(name, 0.3)(z, y)
+    assert losses.resolve(name, 0.0) is training.LOSSES[name]
+
+
+def test_a_target_per_step():
+    """Step t of sample b is compared with y[b, t], by the loss and by the accuracy."""
+    z, y = torch.randn(5, 7, 4, generator=seeded()), torch.randint(4, (7, 5), generator=seeded(1))
+    log_p = torch.log_softmax(z, -1)
+    expected = -sum(log_p[t, b, y[b, t]] for t in range(5) for b in range(7)) / 35
+    assert training.every_step(z, y).item() == pytest.approx(expected.item(), rel=1e-6)
+    tokens = Dataset("text", "train", z.transpose(0, 1), y, 4, sequence=True)
+    found = evaluate(nn.Identity(), tokens, batch_size=3, loss="every_step")
+    right = sum(int(z[t, b].argmax() == y[b, t]) for t in range(5) for b in range(7))
+    assert found.accuracy == pytest.approx(right / 35) and found.loss == pytest.approx(
+        expected.item(), rel=1e-6
+    )
+    with pytest.raises(ValueError, match=r"targets must be \[batch\] or \[batch, T = 5\]"):
+        training.every_step(z, y[:, :4])
+    for name in ("spike_count", "mean_output", "rate_mse"):
+        with pytest.raises(ValueError, match=f"one class per sample, .batch., for {name}"):
+            training.LOSSES[name](z, y)
+
+
+def test_the_mode_is_the_class_that_wins_most_steps():
+    z = torch.randn(9, 200, 3, generator=seeded())
+    votes = z.argmax(-1)
+    expected = [max(range(3), key=lambda c: (votes[:, b] == c).sum()) for b in range(200)]
+    assert winner(z, "mode").tolist() == expected != winner(z).tolist()
+    tie = torch.tensor([[[0.0, 1.0, 0.0]], [[0.0, 0.0, 9.0]]])  # one step each: the first class
+    assert (winner(tie, "mode").item(), winner(tie).item()) == (1, 2)
+    both = Dataset("z", "test", z.transpose(0, 1), torch.tensor(expected), 3, sequence=True)
+    assert evaluate(nn.Identity(), both, accuracy="mode").accuracy == 1
+    assert evaluate(nn.Identity(), both).accuracy < 1
+
+
+# --- optimizers, schedule, clipping, averaging ----------------------------------------------------
+
+
+def plain(train, method, *, rate, each=None):
+    """Three epochs in batches of 40, in the order that `fit` draws from seed 5."""
+    network, order, made = small(), seeded(5), 0
+    optimizer = method(network.parameters())
+    for _ in range(3):
+        for indices in torch.randperm(len(train), generator=order).split(40):
+            x, y = train.inputs[indices], train.targets[indices]
+            for group in optimizer.param_groups:
+                group["lr"] = rate(made)
+            optimizer.zero_grad()
+            spike_count(network(constant(x, 3)), y).backward()
+            if each is not None:
+                each(network)
+            optimizer.step()
+            made += 1
+    return network
+
+
+def assert_same_weights(one, other):
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(one.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+COMMON = {"epochs": 3, "batch_size": 40, "seed": 5, "progress": False}
+
+
+def test_adamw_decouples_the_decay_and_the_rate_may_stay(digits):
+    """Weights that nothing drives shrink by 1 - ηλ per update; the rest against a plain loop."""
+    train, trained = digits[0].take(100), small()
+    settings = {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.5}
+    history = fit(trained, train, schedule="constant", **COMMON, **settings)
+
+    def method(parameters):
+        return torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.5)
+
+    assert_same_weights(trained, plain(train, method, rate=lambda k: 0.01))
+    assert history.learning_rate == [0.01] * 3
+    silent = (train.inputs == train.inputs.min()).all(0).flatten()  # pixels that never spike
+    expected = small().linear1.weight[:, silent] * (1 - 0.01 * 0.5) ** 9
+    assert silent.any()
+    torch.testing.assert_close(trained.linear1.weight[:, silent], expected)
+
+
+def test_adabelief_is_the_papers_algorithm(digits):
+    """Zhuang et al. 2020, algorithm 2, with decoupled decay; from the printed lines."""
+    pytest.importorskip("pytorch_optimizer")
+    train, trained = digits[0].take(100), small()
+    settings = {"optimizer": "adabelief", "learning_rate": 3e-3, "weight_decay": 0.1}
+    fit(trained, train, **COMMON, **settings)
+    network, order, made = small(), seeded(5), 0
+    m = [torch.zeros_like(p) for p in network.parameters()]
+    s = [torch.zeros_like(p) for p in network.parameters()]
+    for _ in range(3):
+        for indices in torch.randperm(100, generator=order).split(40):
+            x, y = train.inputs[indices], train.targets[indices]
+            rate = 1.5e-3 * (1 + math.cos(math.pi * made / 9))
+            made += 1
+            parameters = list(network.parameters())
+            gradients = torch.autograd.grad(spike_count(network(constant(x, 3)), y), parameters)
+            with torch.no_grad():
+                for p, g, m_, s_ in zip(parameters, gradients, m, s, strict=True):
+                    p.mul_(1 - rate * 0.1)
+                    m_.mul_(0.9).add_(0.1 * g)
+                    s_.mul_(0.999).add_(0.001 * (g - m_) ** 2 + 1e-16)
+                    unbiased = m_ / (1 - 0.9**made), s_ / (1 - 0.999**made)
+                    p.sub_(rate * unbiased[0] / (unbiased[1].sqrt() + 1e-16))
+    assert_same_weights(trained, network)
+
+
+def test_without_pytorch_optimizer_the_extra_is_named(digits, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    network = small()
+    with pytest.raises(ImportError, match=r"snnlib\[train\]"):
+        fit(network, digits[0].take(64), optimizer="adabelief", progress=False)
+    assert torch.equal(network.linear1.weight, small().linear1.weight)
+
+
+def test_clipping_bounds_the_norm_of_all_gradients_together(digits):
+    train, trained = digits[0].take(100), small()
+    settings = {"optimizer": "sgd", "learning_rate": 0.5, "momentum": 0.0}
+    fit(trained, train, clip_norm=0.1, **COMMON, **settings)
+
+    def clip(network):
+        gradients = [p.grad for p in network.parameters()]
+        norm = math.sqrt(sum(g.square().sum().item() for g in gradients))
+        norms.append(norm)
+        for g in gradients:
+            g.mul_(min(1.0, 0.1 / norm))
+
+    norms: list[float] = []
+    cosine = dict(rate=lambda k: 0.25 * (1 + math.cos(math.pi * k / 9)))
+    expected = plain(train, lambda p: torch.optim.SGD(p, lr=0.5), each=clip, **cosine)
+    assert_same_weights(trained, expected)
+    assert max(norms) > 0.2
+
+
+def test_averaging_leaves_the_mean_of_the_last_epochs(digits):
+    """With a constant rate the runs of 2, 3 and 4 epochs are the beginnings of one."""
+    train = digits[0].take(100)
+    settings = COMMON | {"schedule": "constant", "validation": digits[1].take(80)}
+    ends = []
+    for epochs in (1, 2, 3, 4):
+        network = small()
+        last = fit(network, train, **settings | {"epochs": epochs})
+        ends.append([p.detach().clone() for p in network.parameters()])
+    averaged = small()
+    history = fit(
+        averaged, train, averaging="swa", averaging_start=0.25, **settings | {"epochs": 4}
+    )
+    for p, *others in zip(averaged.parameters(), *ends[1:], strict=True):
+        torch.testing.assert_close(p, torch.stack(others).mean(0))
+    # Only what is left behind, and evaluated at the end, is the mean.
+    assert history.loss == last.loss
+    assert history.validation_loss[:3] == last.validation_loss[:3]
+    assert history.validation_loss[3] != last.validation_loss[3]
+    assert history.validation_accuracy[3] == evaluate(averaged, settings["validation"]).accuracy
+
+
+def test_the_mean_weights_get_statistics_of_their_own(digits):
+    """Batch norms end with the plain means over the training batches, in their stored order."""
+    train = digits[0].take(100)
+    network = FeedForward(nn.Flatten(2), TdBN(64), *small()[1:], TdBN(10))
+    fit(network, train, averaging="swa", averaging_start=0.0, **COMMON)
+    assert [norm.momentum for norm in network.modules() if isinstance(norm, TdBN)] == [0.1, 0.1]
+    batches = train.inputs.split(40)
+    means = torch.stack([x.mean(0).flatten() for x in batches]).mean(0)
+    variances = torch.stack([constant(x, 3).flatten(0, 1).var(0).flatten() for x in batches])
+    torch.testing.assert_close(network[1].running_mean, means)
+    torch.testing.assert_close(network[1].running_var, variances.mean(0))
+    with torch.no_grad():
+        network.train()
+        last = [network[:-1](constant(x, 3)).mean((0, 1)) for x in batches]
+    torch.testing.assert_close(network[-1].running_mean, torch.stack(last).mean(0))
+
+
+# --- encodings and sequences ----------------------------------------------------------------------
+
+
+def test_the_order_of_samples_does_not_depend_on_the_encoding():
+    train, seen = data.load("digits", standardize=False).take(90), []
+
+    class Watch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return self.w * x.flatten(2)[..., :10]
+
+    for encoding in ("constant", "poisson", "latency"):
+        fit(Watch(), train, epochs=1, steps=40, encoding=encoding, batch_size=45, progress=False)
+    pixels, spikes, times = seen[:2], seen[2:4], seen[4:]
+    for x, poisson, latency in zip(pixels, spikes, times, strict=True):
+        assert set(poisson.unique().tolist()) == set(latency.unique().tolist()) == {0.0, 1.0}
+        assert torch.equal(latency.sum(0) > 0, x[0] > 0.2 / (1 - math.exp(-40 / 50)))
+        error = poisson.mean(0) - x[0]  # 2,880 pixels of at most sqrt(1/160) each
+        assert error.abs().max() < 6 * math.sqrt(1 / 160)
+    assert not torch.equal(spikes[0], spikes[1])
+
+
+def test_a_random_encoding_follows_the_seed():
+    train = data.load("digits", standardize=False).take(60)
+    settings = {"epochs": 1, "encoding": "poisson", "validation": train, "progress": False}
+    runs = [fit(small(), train, seed=seed, **settings) for seed in (0, 0, 1)]
+    assert runs[0] == runs[1] != runs[2]
+    metrics = [evaluate(small(), train, encoding="poisson", seed=seed) for seed in (0, 0, 1)]
+    assert metrics[0] == metrics[1] != metrics[2]
+
+
+def test_a_sequence_of_spikes_is_fed_as_it_is():
+    """uint8 spikes [samples, T, units] train as the same numbers time first, whatever the steps."""
+    spikes = (torch.rand(40, 6, 20, generator=seeded()) < 0.3).to(torch.uint8)
+    targets = torch.randint(10, (40,), generator=seeded(1))
+    train = Dataset("spikes", "train", spikes, targets, 10, sequence=True)
+    settings = {"loss": "every_step", "progress": False, "batch_size": 40}
+    network, other = (recurrent([20, 16, 10], generator=seeded(2)) for _ in range(2))
+    history = fit(network, train, epochs=1, steps=99, **settings)
+    loss = training.every_step(other(spikes.transpose(0, 1).float()), targets)
+    assert history.loss[0] == pytest.approx(loss.item(), rel=1e-6)
+
+
 # --- it is reproducible and leaves the rest alone -------------------------------------------------
 
 
@@ -270,9 +506,18 @@ def test_data_that_are_not_finite_are_refused(digits):
         ({"learning_rate": 0.0}, "learning_rate must be positive and finite, got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),
         ({"loss": "hinge"}, "loss must be a function or one of spike_count, .* got 'hinge'"),
-        ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'adamw', 'sgd', 'adabelief', got"),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', .*, 'adabelief', got 'lbfgs'"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
         ({"weight_decay": -1e-4}, "weight_decay must be >= 0 and finite, got -0.0001"),
+        ({"encoding": "rank"}, "encoding must be a function or one of constant, .*, got 'rank'"),
+        ({"schedule": "linear"}, "schedule must be one of 'cosine', 'constant', got 'linear'"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        ({"loss": "rate_mse", "label_smoothing": 0.1}, "label_smoothing must be 0 for a loss"),
+        ({"loss": lambda x, y: x.sum(), "label_smoothing": 0.1}, "label_smoothing must be 0"),
+        ({"clip_norm": 0.0}, "clip_norm must be None or positive and finite, got 0.0"),
+        ({"averaging": "ema"}, "averaging must be None or 'swa', got 'ema'"),
+        ({"averaging_start": 1.0}, r"averaging_start must be in \[0, 1\), got 1.0"),
+        ({"accuracy": "median"}, "accuracy must be one of 'sum', 'mode', got 'median'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_changes(digits, settings, message):
