@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -101,9 +102,11 @@ def _recurrent(
     # A sample is [T, features] or, where an encoding makes the time, the features alone.
     features = samples.inputs[0, 0].numel() if samples.sequence else samples.inputs[0].numel()
     sizes = [features, *arguments.pop("widths"), samples.classes]
-    flatten = nn.Identity() if samples.sequence else nn.Flatten(2)
     network = networks.recurrent(sizes, generator=generator, **arguments)
-    return network if samples.sequence else nn.Sequential(flatten, network)
+    if samples.sequence:
+        return network
+    layers = OrderedDict[str, nn.Module](flatten=nn.Flatten(2))
+    return networks.FeedForward(layers | OrderedDict(network.named_children()))
 
 
 KINDS: dict[str, Callable[[Dataset, dict[str, Any], torch.Generator], nn.Module]] = {
