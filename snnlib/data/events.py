@@ -124,6 +124,7 @@ def recordings(
     contents: Sequence[str],
     download: bool,
     refresh: bool,
+    opened: Sequence[str] = (),
     **arguments: Any,
 ) -> tuple[Any, Archive]:
     """Open one of tonic's data sets, from an archive that is checked.
@@ -136,6 +137,7 @@ def recordings(
         contents: What extracting makes in the folder, patterns.
         download: Whether to fetch the archive if it is missing.
         refresh: Whether to fetch a damaged archive, and to extract it again in any case.
+        opened: Extracted files that tonic opens at once, and that are checked before.
         **arguments: Of tonic's class.
 
     Returns:
@@ -143,7 +145,7 @@ def recordings(
 
     Raises:
         FileNotFoundError: If the archive is nowhere.
-        ValueError: If the archive is truncated or is not the known one.
+        ValueError: If the archive or a file to open is truncated or is not the known one.
         ImportError: If tonic is not installed.
     """
     make = getattr(tonic(), kind)
@@ -163,8 +165,12 @@ def recordings(
         raise _absent(name, wanted[0], None)
     if error is not None:
         raise files.damaged(name, error) from error
+    known = Archive(name, path)
+    for extracted in opened:
+        if (path.parent / extracted).exists():
+            known.check(path.parent / extracted)
     # The archive is here and right: tonic extracts it if need be, and downloads nothing.
-    return make(save_to=str(path.parent.parent), **arguments), Archive(name, path)
+    return make(save_to=str(path.parent.parent), **arguments), known
 
 
 class Archive:
@@ -231,7 +237,10 @@ def _fetch(make: Any, target: Path, wanted: str, arguments: dict[str, Any]) -> P
     target.mkdir(parents=True, exist_ok=True)
     folder = target / wanted
     with TemporaryDirectory(dir=target, prefix=".incoming-") as incoming:
-        make(save_to=incoming, **arguments)
+        try:
+            make(save_to=incoming, **arguments)
+        except RuntimeError as error:  # what tonic raises for another checksum
+            raise ValueError(f"{wanted} arrived truncated or changed: {error}") from error
         folder.parent.mkdir(exist_ok=True)
         for path in (Path(incoming) / wanted).parent.iterdir():
             place = folder.parent / path.name

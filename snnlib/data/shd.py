@@ -52,17 +52,17 @@ def read(
     events.check_binning(steps, window, per_class)
     kind = events.tonic().SHD
     zipped = kind.train_zip if split == "train" else kind.test_zip
-    dataset, archive = events.recordings(
+    dataset, _ = events.recordings(
         NAME,
         "SHD",
         archive=zipped,
         md5=kind.train_md5 if split == "train" else kind.test_md5,
         contents=[zipped.removesuffix(".zip")],
+        opened=[zipped.removesuffix(".zip")],
         download=download,
         refresh=refresh,
         train=split == "train",
     )
-    archive.check(archive.path.with_suffix(""))
     width = DURATION / steps if window is None else window
     counts, targets = [], []
     for index in range(len(dataset)):

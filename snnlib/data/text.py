@@ -5,7 +5,8 @@ a sentence, no other punctuation, and <unk> for every word outside the vocabular
 has the most frequent words of the training part (ties in alphabetical order), class 0 is <unk>.
 
 The default text is the book's own pages, so it changes with the book; pass `files` for a fixed one.
-From pages in Markdown, only the prose is taken: no code, formulas or markup.
+From pages in Markdown, only the prose is taken; code and formulas in a sentence are <unk>, those
+on lines of their own and markup are left out.
 
 Source: Mikolov et al. 2010 (the preparation of the Penn Treebank, used by Herranz-Celotti & Rouat
 2022, section 2.4); Marcus, Santorini, Marcinkiewicz 1993.
@@ -108,11 +109,12 @@ def words(text: str, markdown: bool = False) -> list[str]:
         >>> words("It's 3.5 times θ (Eq. 10), isn't it? Yes.")
         ["it's", 'N', 'times', 'θ', 'eq', 'N', "isn't", 'it', '<eos>', 'yes', '<eos>']
         >>> words("Take `code` and $x^2$ from [a page](there.md).", markdown=True)
-        ['take', 'and', 'from', 'a', 'page', '<eos>']
+        ['take', '<unk>', 'and', '<unk>', 'from', 'a', 'page', '<eos>']
     """
     if markdown:
         for pattern in MARKUP:
             text = pattern.sub(" ", text)
+        text = INLINE.sub(f" {UNKNOWN} ", text)
     found: list[str] = []
     marks = {"number": "N", "end": END, "unknown": UNKNOWN}
     for match in WORD.finditer(text.replace("\u2019", "'")):
@@ -128,13 +130,13 @@ WORD = re.compile(
     r"|(?P<end>[.!?]+(?=[\"')\]]*(?:\s+[^\sa-z\d]|\s*\Z)))"
     r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"
 )
+INLINE = re.compile(r"`[^`\n]*`|\$[^$\n]+\$")  # code and formulas in a sentence: <unk>
 MARKUP = [
-    re.compile(r"\A---\n.*?\n---\n", re.DOTALL),  # header
+    re.compile(r"\A---\n.*?\n---(?=\n)", re.DOTALL),  # header
     re.compile(r"^(`{3,}|~{3,}).*?^\1", re.DOTALL | re.MULTILINE),  # code, directives
     re.compile(r"<!--.*?-->|^%.*?$", re.DOTALL | re.MULTILINE),  # comments
-    re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL),  # formulas
-    re.compile(r"\{[\w:-]+\}(?=`)"),  # roles, without their text
-    re.compile(r"`[^`\n]*`"),  # code in a line
+    re.compile(r"\$\$.*?\$\$", re.DOTALL),  # formulas of their own
+    re.compile(r"\{[\w:-]+\}(?=`)"),  # names of roles
     re.compile(r"(?<=\])\([^)\s]*\)|^\([\w:-]+\)=$|https?://\S+", re.MULTILINE),  # targets
     re.compile(r"^:::+.*$|^:[\w-]+:.*$|^\|?[-:| ]+\|?$", re.MULTILINE),  # fences, options
 ]
