@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -56,8 +57,9 @@ def build(
     Args:
         settings: "kind", a name in `KINDS` ("residual" if there is none), and arguments of that
             network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
-            `snnlib.init.initialize_`, with "example" true if it may see data; "mpinit", whether
-            the initial membrane is `MPInit`.
+            `snnlib.init.initialize_`, with "example" true if it may see data, or the method
+            "normal" with "std" or "gain" for all layers; "mpinit", whether the initial membrane is
+            `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".
@@ -75,9 +77,28 @@ def build(
     network = kind(samples, arguments, generator)
     if init is not None:
         init = dict(init)
+        method = init.pop("method")
         example = currents if init.pop("example", False) else None
-        initialize_(network, init.pop("method"), example=example, generator=generator, **init)
+        if method == "normal":
+            _normal(network, generator, **init)
+        else:
+            initialize_(network, method, example=example, generator=generator, **init)
     return network
+
+
+def _normal(
+    network: nn.Module,
+    generator: torch.Generator,
+    *,
+    std: float | None = None,
+    gain: float | None = None,
+) -> None:
+    """Draw all weights with one standard deviation, or with one n·Var[w]."""
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            fan_in = layer.weight[0].numel()
+            scale = math.sqrt(gain / fan_in) if std is None and gain is not None else std
+            nn.init.normal_(layer.weight, std=scale, generator=generator)  # type: ignore[arg-type]
 
 
 def _mlp(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
@@ -89,6 +110,11 @@ def _mlp(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator
 def _convnet(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
     shape = tuple(samples.inputs.shape[1:])
     return networks.convnet(shape, samples.classes, init=None, generator=generator, **arguments)
+
+
+def _vgg(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    shape = tuple(samples.inputs.shape[1:])
+    return networks.vgg(shape, samples.classes, generator=generator, **arguments)
 
 
 def _residual(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
@@ -114,6 +140,7 @@ KINDS: dict[str, Callable[[Dataset, dict[str, Any], torch.Generator], nn.Module]
     "convnet": _convnet,
     "residual": _residual,
     "recurrent": _recurrent,
+    "vgg": _vgg,
 }
 """Networks by name: functions of the training data, the arguments left and random numbers."""
 

@@ -8,7 +8,7 @@ and nothing else.
 from __future__ import annotations
 
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.protocols import herranz2022, kook2026, micheli2024
+from snnlib.experiments.protocols import herranz2022, ikun2024, kook2026, micheli2024
 
 __all__ = ["PROTOCOLS"]
 
@@ -26,6 +26,7 @@ PROTOCOLS: dict[str, Protocol] = {
         herranz2022.FIG4,
         herranz2022.FIG5,
         herranz2022.FIG5_SHD,
+        ikun2024.IKUN_FASHION,
         kook2026.FROZEN_THRESHOLD,
         kook2026.MPINIT_TRSG,
     )
