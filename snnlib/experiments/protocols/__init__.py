@@ -20,6 +20,7 @@ PROTOCOLS: dict[str, Protocol] = {
         micheli2024.FIG8_CNN,
         micheli2024.FIG10,
         micheli2024.LEARNING_RATE,
+        micheli2024.GAIN,
         herranz2022.FIG2_NEURONS,
         herranz2022.FIG2_TASKS,
         herranz2022.FIG3,
