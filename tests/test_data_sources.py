@@ -571,6 +571,21 @@ def test_the_next_word_is_the_target_everywhere(tmp_path):
     assert (train.mean, train.std) == (0.0, 1.0)
 
 
+def test_a_prepared_stream_is_taken_as_it_is(tmp_path):
+    (tmp_path / "train.txt").write_text(" mr. <unk> is N years old \n he 's <unk> \n" * 10)
+    (tmp_path / "test.txt").write_text(" he is young \n" * 10)
+    options = dict(files=tmp_path / "train.txt", test_files=tmp_path / "test.txt", steps=11)
+    train = data.load("text", prepared=True, **options)
+    words = [train.labels[token] for token in train.inputs[0].tolist()]
+    assert " ".join(words) == "mr. <unk> is N years old <eos> he 's <unk> <eos>"
+    assert len(train) == 9 and train.targets[0, :-1].tolist() == train.inputs[0, 1:].tolist()
+    test = data.load("text", prepared=True, split="test", **options)
+    assert [test.labels[token] for token in test.inputs[0, :4].tolist()] == [
+        *("he", "is", "<unk>", "<eos>")
+    ]
+    assert len(test) == 3 and test.classes == train.classes
+
+
 def test_markdown_gives_its_prose():
     page = """---
 title: not this

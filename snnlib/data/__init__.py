@@ -88,19 +88,23 @@ def load(
         name: A name of the table.
         split: "train" or "test"; each file in `snnlib/data` states its split.
         standardize: False returns raw pixels in [0, 1] (`mnist1d`: signals as generated).
-        **options: Arguments of the data set, with these defaults.
-            `fashion_mnist`, `mnist`, `cifar10`, `cifar100`: `download=False` (True fetches missing
-            files into the user's cache), `refresh=False` (True fetches them again).
-            `nmnist`, `dvs_cifar10`: `download`, `refresh` likewise; `steps=10` frames;
-            `window=None`, the width of a frame in microseconds (None spreads the frames over each
-            recording); `per_class=None`, at most so many recordings of each class; `pool=2`
-            (`dvs_cifar10` only) adds up the events of squares of so many pixels.
-            `shd`: the same with `steps=100`, by default 1.4 s divided by the steps.
-            `randman`: `classes=10`, `units=20`, `dimension=1` of the manifolds, `smoothness=2.0`,
-            `steps=100`, `samples=1000` per class, `cutoff=1000` terms, `seed=0`.
-            `mnist1d`: `samples=5000` in both splits, `seed=42`.
-            `text`: `files=None` (paths; None is the book's pages), `steps=35`,
-            `vocabulary=10_000`.
+        **options: Arguments of the data set, with these defaults:
+
+            * `fashion_mnist`, `mnist`, `cifar10`, `cifar100`: `download=False`, True fetches
+              missing files into the user's cache; `refresh=False`, True fetches them again.
+            * `nmnist`, `dvs_cifar10`: the same two; `steps=10` frames; `window=None`, the width of
+              a frame in microseconds (None spreads the frames over each recording);
+              `per_class=None`, at most so many recordings of each class. For `dvs_cifar10`,
+              `pool=2` adds up the events of squares of so many pixels.
+            * `shd`: the same without `pool`; `steps=100`, which last 1.4 s together unless
+              `window` is given.
+            * `randman`: `classes=10`, `units=20`, `dimension=1` of the manifolds,
+              `smoothness=2.0`, `steps=100`, `samples=1000` per class, `cutoff=1000` terms,
+              `seed=0`.
+            * `mnist1d`: `samples=5000` in both splits, `seed=42`.
+            * `text`: `files=None`, paths (None is the book's pages); `test_files=None`, paths (None
+              splits `files`); `steps=35`; `vocabulary=10_000`; `prepared=False`, True for files
+              like the Penn Treebank's.
 
     Returns:
         The data set; targets int64, [samples], for text [samples, T].

@@ -24,6 +24,7 @@ import numpy as np
 from snnlib.data import files as places
 from snnlib.data.raw import Raw
 
+Paths = str | Path | Sequence[str | Path]
 NAME = "text"
 UNKNOWN = "<unk>"
 END = "<eos>"
@@ -35,20 +36,25 @@ ROOT = Path(__file__).resolve().parents[2]
 def read(
     split: str,
     *,
-    files: str | Path | Sequence[str | Path] | None = None,
+    files: Paths | None = None,
+    test_files: Paths | None = None,
     steps: int = 35,
     vocabulary: int = 10_000,
+    prepared: bool = False,
 ) -> Raw:
     """Sequences of words, [samples, T], and at each step the word that follows.
 
     Args:
-        split: "train" (the first 90 % of the words) or "test" (the rest).
+        split: "train" (the first 90 % of the words) or "test" (the rest), unless `test_files`.
         files: Text files, UTF-8, in this order; `.md` files as Markdown. None: the book's pages if
             the library runs from a checkout, else all `.txt` and `.md` files in the folder `text`
             (`snnlib.data.files` says where).
+        test_files: Text files of the test split; then all of `files` is for training.
         steps: Words T per sequence, >= 1; sequences do not overlap, the last words that do not
             fill one are left out.
         vocabulary: Number of classes at most, with <unk>, >= 2.
+        prepared: Whether the files are word streams already, like the Penn Treebank's
+            ptb.train.txt: words between spaces are taken as they are, a line is a sentence.
 
     Returns:
         Tokens, int64, a sequence; targets, int64, [samples, T]; the words as labels. The first
@@ -73,24 +79,28 @@ def read(
     for name, number, least in (("steps", steps, 1), ("vocabulary", vocabulary, 2)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise ValueError(f"{name} must be an integer >= {least}, got {number!r}")
-    stream = [word for path in _paths(files) for word in words(_text(path), path.suffix == ".md")]
-    training = round(TRAINING_SHARE * len(stream))
-    counts = Counter(stream[:training])
+    stream = _stream(_paths(files), prepared)
+    if test_files is None:
+        training = round(TRAINING_SHARE * len(stream))
+        parts = {"train": stream[:training], "test": stream[training:]}
+    else:
+        parts = {"train": stream, "test": _stream(_paths(test_files), prepared)}
+    counts = Counter(parts["train"])
     counts.pop(UNKNOWN, None)
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - 1]
     labels = (UNKNOWN, *frequent)
     number_of = {word: index for index, word in enumerate(labels)}
-    part = stream[:training] if split == "train" else stream[training:]
+    part = parts[split]
     samples = (len(part) - 1) // steps
     if samples < 1:
         raise ValueError(
-            f"the text must have more than {steps} words in each part, got {len(part)} of "
-            f"{len(stream)} for {split!r}"
+            f"the text must have more than {steps} words in each part, got {len(part)} for "
+            f"{split!r}"
         )
     tokens = np.array([number_of.get(word, 0) for word in part[: samples * steps + 1]], np.int64)
     return Raw(
         tokens[:-1].reshape(samples, steps),
-        tokens[1:].reshape(samples, steps),
+        tokens[1:].reshape(samples, steps).copy(),  # no memory shared with the inputs
         len(labels),
         sequence=True,
         standardize=False,
@@ -142,7 +152,15 @@ MARKUP = [
 ]
 
 
-def _paths(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
+def _stream(paths: Sequence[Path], prepared: bool) -> list[str]:
+    if not prepared:
+        return [word for path in paths for word in words(_text(path), path.suffix == ".md")]
+    return [
+        word for path in paths for line in _text(path).splitlines() for word in (*line.split(), END)
+    ]
+
+
+def _paths(given: Paths | None) -> list[Path]:
     if given is not None:
         listed = [given] if isinstance(given, (str, Path)) else list(given)
         if not listed:
