@@ -94,7 +94,7 @@ def read(name: str, split: str, *, download: bool = False, refresh: bool = False
         name: "cifar10" or "cifar100" (the 100 fine classes).
         split: "train" or "test".
         download: Fetch the images from OpenML into the cache if they are missing. scikit-learn's
-            decoder takes several minutes and gigabytes of memory for it, once.
+            decoder takes about two minutes and several gigabytes of memory for it, once.
         refresh: Fetch them again.
 
     Returns:
