@@ -41,6 +41,7 @@ def fit(
     optimizer: Optimizer = "adam",
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    epsilon: float | None = None,
     loss: str | Loss = "spike_count",
     encoding: str | Encoding = "constant",
     schedule: Schedule = "cosine",
@@ -84,6 +85,10 @@ def fit(
         momentum: Of SGD, in [0, 1); the others keep their own 0.9.
         weight_decay: λ >= 0. With "adam" and "sgd" λ·w is added to the gradient of every parameter
             w; with "adamw" and "adabelief" it is decoupled, w ← (1 - ηλ)·w.
+        epsilon: ε > 0, what Adam, AdamW and AdaBelief add to the root of the mean square that they
+            divide by; None is the optimizer's own, 1e-8 (AdaBelief: 1e-16). A gradient far below it
+            moves nothing: that, and not silence itself, is what keeps a silent network silent.
+            SGD has none.
         loss: A name in `LOSSES` or a function of output and targets.
         encoding: How a sample becomes currents, a name in `snnlib.data.encoding.ENCODINGS` or a
             function like those. A sequence stays as it is.
@@ -142,6 +147,7 @@ def fit(
         optimizer=optimizer,
         momentum=momentum,
         weight_decay=weight_decay,
+        epsilon=epsilon,
         loss=loss,
         encoding=encoding,
         schedule=schedule,

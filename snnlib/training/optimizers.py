@@ -18,7 +18,12 @@ Schedule: TypeAlias = Literal["cosine", "constant"]
 
 
 def check(
-    optimizer: str, schedule: str, learning_rate: float, momentum: float, weight_decay: float
+    optimizer: str,
+    schedule: str,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    epsilon: float | None = None,
 ) -> None:
     """Refuse settings outside their range.
 
@@ -39,6 +44,10 @@ def check(
         raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
     if not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay must be >= 0 and finite, got {weight_decay!r}")
+    if epsilon is not None and not 0 < epsilon < math.inf:
+        raise ValueError(f"epsilon must be None or positive and finite, got {epsilon!r}")
+    if epsilon is not None and optimizer == "sgd":
+        raise ValueError(f"epsilon must be None for 'sgd', which has none, got {epsilon!r}")
     if optimizer == "adabelief":
         require("pytorch_optimizer", "train")
 
@@ -50,6 +59,7 @@ def make(
     learning_rate: float,
     momentum: float,
     weight_decay: float,
+    epsilon: float | None = None,
 ) -> torch.optim.Optimizer:
     """The optimizer of a name.
 
@@ -60,6 +70,7 @@ def make(
         momentum: Of SGD.
         weight_decay: λ >= 0: λ·w is added to the gradient for "adam" and "sgd"; decoupled from
             it, w ← (1 - ηλ)·w, for "adamw" and "adabelief".
+        epsilon: ε > 0 of all but "sgd"; None is the optimizer's own.
     """
     if optimizer == "sgd":
         return torch.optim.SGD(
@@ -69,7 +80,8 @@ def make(
         kind = require("pytorch_optimizer", "train").AdaBelief
     else:
         kind = torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=learning_rate, weight_decay=weight_decay)
+    own = {} if epsilon is None else {"eps": epsilon}
+    return kind(parameters, lr=learning_rate, weight_decay=weight_decay, **own)
 
 
 def schedule(

@@ -79,6 +79,7 @@ class Run:
             learning_rate=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
+            epsilon=settings.epsilon,
         )
         self.schedule = optimizers.schedule(
             settings.schedule, self.optimizer, self.batches * settings.epochs

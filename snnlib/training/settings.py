@@ -32,6 +32,7 @@ class Settings:
     optimizer: Optimizer
     momentum: float
     weight_decay: float
+    epsilon: float | None
     loss: str | Loss
     encoding: str | Encoding
     schedule: Schedule
@@ -48,7 +49,12 @@ class Settings:
         resolve(self.loss, self.label_smoothing)
         check_positive(epochs=self.epochs, steps=self.steps, batch_size=self.batch_size)
         optimizers.check(
-            self.optimizer, self.schedule, self.learning_rate, self.momentum, self.weight_decay
+            self.optimizer,
+            self.schedule,
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            self.epsilon,
         )
         evaluation.check_encoding(self.encoding)
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:

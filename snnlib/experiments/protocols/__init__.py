@@ -21,6 +21,8 @@ PROTOCOLS: dict[str, Protocol] = {
         micheli2024.FIG10,
         micheli2024.LEARNING_RATE,
         micheli2024.GAIN,
+        micheli2024.SHARPNESS,
+        micheli2024.EPSILON,
         herranz2022.FIG2_NEURONS,
         herranz2022.FIG2_TASKS,
         herranz2022.FIG3,
