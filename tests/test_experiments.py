@@ -2,10 +2,13 @@
 
 import json
 import math
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,16 @@ import torch
 from scipy import stats
 
 from snnlib import experiments
-from snnlib.experiments import PROTOCOLS, CorruptResult, Store, results, runner
+from snnlib.experiments import (
+    PROTOCOLS,
+    CorruptResult,
+    RunFailed,
+    Store,
+    checking,
+    cluster,
+    runner,
+)
+from snnlib.experiments import __main__ as command
 from snnlib.experiments.__main__ import main
 from snnlib.experiments.protocol import key
 from snnlib.experiments.provenance import FIELDS
@@ -37,7 +49,7 @@ SMALL = replace(
 def finished(tmp_path_factory):
     """The store of an uninterrupted sweep."""
     store = Store(tmp_path_factory.mktemp("finished"))
-    assert experiments.sweep(SMALL, "smoke", store, command="a command") == 4
+    assert experiments.sweep(SMALL, "smoke", store) == 4
     return store
 
 
@@ -119,15 +131,15 @@ def replace(*paths):
         os.kill(os.getpid(), signal.SIGKILL)
     complete(*paths)
 os.replace = replace
-experiments.sweep(SMALL, "smoke", experiments.Store(sys.argv[1]), command="a command")
+experiments.sweep(SMALL, "smoke", experiments.Store(sys.argv[1]))
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     store = Store(tmp_path)
     assert experiments.status(SMALL, "smoke", store)[:2] == (1, 4)
-    assert experiments.sweep(SMALL, "smoke", store, command="a command") == 3
+    assert experiments.sweep(SMALL, "smoke", store) == 3
     assert metrics(store) == metrics(finished)
-    assert experiments.sweep(SMALL, "smoke", store, command="a command") == 0
+    assert experiments.sweep(SMALL, "smoke", store) == 0
 
 
 def test_processes_give_the_same_results(finished, tmp_path):
@@ -137,7 +149,6 @@ def test_processes_give_the_same_results(finished, tmp_path):
         SMALL,
         "smoke",
         store,
-        command="a command",
         jobs=2,
         on_result=lambda run, content: seen.update({run.key: content["metrics"]}),
     )
@@ -160,7 +171,7 @@ def test_a_damaged_result_is_refused(finished, tmp_path, damage):
     for call in (
         lambda: store.load(run.key),
         lambda: experiments.status(SMALL, "smoke", store),
-        lambda: experiments.sweep(SMALL, "smoke", store, command="a command"),
+        lambda: experiments.sweep(SMALL, "smoke", store),
     ):
         with pytest.raises(CorruptResult, match=f"{run.key}.json is damaged .* delete it"):
             call()
@@ -280,7 +291,11 @@ def test_rows_made_elsewhere_stay(finished, tmp_path):
 
 def test_every_row_says_where_it_comes_from(finished):
     row = experiments.rows(SMALL, "smoke", finished)[0]
-    assert row["command"] == "a command" and row["threads"] == 1 and row["seconds"] > 0
+    assert (
+        row["command"] == "python -m snnlib.experiments run frozen-threshold --size smoke"
+        and row["threads"] == 1
+        and row["seconds"] > 0
+    )
     assert f"torch {torch.__version__}" in row["versions"]
     assert "cores" in row["machine"]
     import platform
@@ -314,45 +329,297 @@ def test_stored_results_belong_to_the_protocols(name, size):
         assert 0 <= row["test_accuracy"] <= 1
 
 
+# --- clusters -------------------------------------------------------------------------------------
+
+
+def train_or_die(settings):
+    """The first worker that gets the first run of seed 1 is killed in it."""
+    threshold = settings["network"]["threshold"]
+    if settings["seed"] == 1 and threshold == 0.5 and multiprocessing.parent_process():
+        try:
+            Path(os.environ["SNNLIB_TEST_KILLED"]).open("x").close()
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return train(settings)
+
+
+@pytest.fixture
+def two_workers(monkeypatch, tmp_path):
+    """The address of a cluster with two worker processes, one and two threads."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    monkeypatch.setenv("SNNLIB_TEST_KILLED", str(tmp_path / "killed"))
+    # forked from one process that has imported everything, so that three of them start quickly
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        context = distributed.utils.get_mp_context()
+        modules = ["distributed", "torch._dynamo", "sklearn.datasets", "tests.test_experiments"]
+        context.set_forkserver_preload(modules)
+        with distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster:
+            yield cluster.scheduler_address
+
+
+def test_a_cluster_gives_the_same_results_though_a_worker_dies(finished, tmp_path, two_workers):
+    store, seen = Store(tmp_path / "store"), []
+    made = experiments.sweep(
+        SMALL,
+        "smoke",
+        store,
+        cluster=two_workers,
+        train=train_or_die,
+        on_result=lambda run, content: seen.append(store.path(run.key).exists()),
+    )
+    assert made == 4 and seen == [True] * 4  # each is here as soon as it has ended
+    assert (tmp_path / "killed").exists()
+    assert metrics(store) == metrics(finished)
+    assert {store.load(run.key)["provenance"]["threads"] for run in SMALL.runs("smoke")} == {1}
+    # An error in a run comes back, and as many threads as are asked for are there.
+    with pytest.raises(RunFailed, match="ValueError: 2 threads"):
+        experiments.sweep(
+            SMALL, "smoke", Store(tmp_path / "other"), cluster=two_workers, threads=2, train=refuse
+        )
+
+
+def refuse(settings):
+    raise ValueError(f"{torch.get_num_threads()} threads")
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_without_a_scheduler_there_is_an_error_at_once(tmp_path, monkeypatch, capsys, listens):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.3)
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if listens:  # to something else than Dask
+            other.listen()
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        start = time.monotonic()
+        options = ["--size", "smoke", "--cache", str(tmp_path), "--cluster", address]
+        assert main(["run", "frozen-threshold", *options]) == 1
+        assert time.monotonic() - start < 30  # a busy machine
+    assert f"no Dask scheduler answers at {address}" in capsys.readouterr().err
+
+
+def test_cluster_and_jobs_exclude_each_other(tmp_path):
+    tasks = runner.queue([SMALL], "smoke")
+    with pytest.raises(ValueError, match="give one of both, got jobs=2 and cluster='tcp://a:1'"):
+        runner.work(tasks, Store(tmp_path), jobs=2, cluster="tcp://a:1")
+    pytest.importorskip("distributed")
+    for address in ("a:1", "tcp://a", "http://a:1", "tcp://a:1/b"):
+        with pytest.raises(ValueError, match="cluster must be like tcp://host:8786, got"):
+            runner.work(tasks, Store(tmp_path), cluster=address)
+
+
+# --- queues ---------------------------------------------------------------------------------------
+
+
+def pretend(settings):
+    """Metrics without a training."""
+    value = settings["seed"] + settings["network"]["threshold"]
+    return {
+        "test_accuracy": 0.1 + value / 100,
+        "test_loss": value,
+        "train_accuracy": [value / 10, value / 9],
+        "train_loss": [value],
+        "diverged": "",
+    }
+
+
+def test_a_queue_takes_seed_after_seed_of_all_protocols():
+    tasks = runner.queue([SMALL, replace(SMALL, name="b", conditions=MORE)], "smoke")
+    assert [task.run.seed for task in tasks] == [0] * 3 + [1] * 3
+    assert [task.protocol.name for task in tasks] == ["frozen-threshold"] * 2 + ["b"] + (
+        ["frozen-threshold"] * 2 + ["b"]
+    )
+    assert len(runner.queue([SMALL], "smoke", seeds=1, known=[tasks[0].run.key])) == 1
+
+
+MORE = [
+    {"reset": "zero", "threshold": 0.5, "threshold_gradient": "relative"},  # the same run
+    {"reset": "zero", "threshold": 2.0, "threshold_gradient": "relative"},
+]
+
+
+def test_no_run_begins_after_the_minutes(tmp_path, monkeypatch):
+    now = iter([0.0, 0.0, 59.0, 61.0, 62.0])
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(now))
+    store = Store(tmp_path)
+    assert experiments.sweep(SMALL, "smoke", store, minutes=1, train=pretend) == 2
+    assert experiments.status(SMALL, "smoke", store)[:2] == (2, 4)
+    monkeypatch.undo()
+    assert experiments.sweep(SMALL, "smoke", store, minutes=0, train=pretend) == 0
+
+
+def test_a_failing_protocol_does_not_stop_the_others(tmp_path):
+    other = replace(SMALL, name="b", conditions=MORE)
+    calls = []
+
+    def sometimes(settings):
+        calls.append(settings)
+        if settings["network"]["threshold"] == 2.0:
+            raise OSError("no data")
+        return pretend(settings)
+
+    store = Store(tmp_path)
+    with pytest.raises(RunFailed, match=r"b smoke, .*threshold 2.0, .* seed 0: OSError: no data"):
+        runner.work(runner.queue([SMALL, other], "smoke"), store, train=sometimes)
+    assert experiments.status(SMALL, "smoke", store)[:2] == (4, 4)
+    assert len(calls) == 5  # the run of seed 1 was not begun
+
+
 # --- command line ---------------------------------------------------------------------------------
 
 
-def test_command_line(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def two_protocols(tmp_path, monkeypatch):
+    """A folder without results, in which nothing is trained."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PROTOCOLS, "frozen-threshold", SMALL)
-    options = ["--size", "smoke", "--cache", "cache"]
+    monkeypatch.setattr(command, "train", pretend)
+    for name in list(PROTOCOLS):
+        monkeypatch.delitem(PROTOCOLS, name)
+    monkeypatch.setitem(PROTOCOLS, "a", replace(SMALL, name="a"))
+    monkeypatch.setitem(PROTOCOLS, "b", replace(SMALL, name="b", conditions=MORE))
+
+
+OPTIONS = ["--size", "smoke", "--cache", "cache"]
+
+
+def test_command_line(two_protocols, capsys):
     assert main(["list"]) == 0
-    assert "--size smoke: 4 runs" in capsys.readouterr().out
-    assert main(["run", "frozen-threshold", *options]) == 0
+    assert "--size smoke: 4 runs. Seconds" in capsys.readouterr().out
+    assert main(["status", *OPTIONS]) == 0
     shown = capsys.readouterr().out
-    assert "4/4 reset zero, threshold 0.5, threshold_gradient relative, seed 1: " in shown
-    assert "frozen-threshold-smoke.csv: 6 of 6 rows" in shown
-    (row, *_) = experiments.read("results/frozen-threshold-smoke.csv")
-    assert row["command"] == "python -m snnlib.experiments run frozen-threshold --size smoke"
-    assert main(["status", *options]) == 0
-    assert "frozen-threshold smoke: 4 of 4 runs" in capsys.readouterr().out
+    assert "a smoke: 0 of 4 runs; open, time unknown:\n" in shown
+    assert "  python -m snnlib.experiments run a --size smoke\n" in shown
+    assert main(["run", "a", "b", *OPTIONS]) == 0
+    shown = capsys.readouterr().out
+    assert "1/6 a smoke, reset zero, threshold 1.0" in shown and "about 0 s left" in shown
+    assert "6/6 b smoke, " in shown
+    assert f"{Path('results/a-smoke.csv')}: 6 of 6 rows" in shown
+    (row, *_) = experiments.read("results/b-smoke.csv")
+    # of the protocol that ran it, which has the same run
+    assert row["command"] == "python -m snnlib.experiments run a --size smoke"
+    assert main(["status", "a", *OPTIONS]) == 0
+    assert capsys.readouterr().out == "a smoke: 4 of 4 runs\n"
     pytest.importorskip("matplotlib").use("Agg")
-    assert main(["plot", "frozen-threshold", *options]) == 0
-    assert Path("frozen-threshold-smoke.svg").read_text().startswith("<?xml")
-    assert main(["check", "frozen-threshold", *options, "--row", "2"]) == 0
-    path = Path("results/frozen-threshold-smoke.csv")
-    first, *others = experiments.read(path)
-    experiments.write(path, SMALL, [first | {"test_accuracy": 0.98765}, *others])
-    assert main(["check", "frozen-threshold", *options, "--row", "1"]) == 1
+    assert main(["plot", "a", "b", *OPTIONS]) == 0
+    assert Path("a-smoke.svg").read_text().startswith("<")
+
+
+def test_what_a_table_holds_is_not_made_again(two_protocols, capsys):
+    assert main(["run", "--all", *OPTIONS]) == 0
+    before = Path("results/a-smoke.csv").read_text()
     capsys.readouterr()
-    assert main(["check", "frozen-threshold", *options, "--row", "7"]) == 2
-    assert "error: row must be between 1 and 6, got 7" in capsys.readouterr().err
+    there = ["--size", "smoke", "--cache", "another"]
+    assert main(["run", "--all", *there]) == 0
+    assert "1/" not in capsys.readouterr().out
+    assert Path("results/a-smoke.csv").read_text() == before
+    assert main(["status", "b", *there]) == 0
+    assert "b smoke: 4 of 4" in capsys.readouterr().out
+    assert main(["run", "b", "--again", "--seeds", "1", *there]) == 0
+    assert "2/2 b smoke" in capsys.readouterr().out
+    assert main(["run", "--all", "--minutes", "0", *OPTIONS]) == 0
 
 
-def test_bad_input_is_refused(tmp_path, capsys):
-    assert main(["run", "frozen-threshold", "--size", "huge", "--cache", str(tmp_path)]) == 2
-    assert "size must be one of desk, long, smoke for frozen-threshold, got 'huge'" in (
-        capsys.readouterr().err
-    )
+def test_an_interrupt_leaves_a_table_of_what_is_done(two_protocols, monkeypatch, capsys):
+    calls = []
+
+    def interrupted(settings):
+        calls.append(settings)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return pretend(settings)
+
+    monkeypatch.setattr(command, "train", interrupted)
+    assert main(["run", "a", *OPTIONS]) == 130
+    assert len(experiments.read("results/a-smoke.csv")) == 3  # two of the rows are one run
+    assert main(["run", "a", *OPTIONS]) == 0
+    assert len(calls) == 5
+
+
+def test_bad_input_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments, message in (
+        (["run", "frozen-threshold", "--size", "huge"], "size must be one of desk, long, smoke"),
+        (["run", "nothing"], "NAME must be one of "),
+        (["run"], "give --all or names: "),
+        (["run", "--all", "mpinit-trsg"], "give names or --all, not both"),
+        (["check", "mpinit-trsg"], "no rows in "),
+        (["check", "--row", "3"], "--row is of one NAME"),
+        (["write", "--all", "--table", "x"], "--table is of one NAME"),
+    ):
+        assert main([*arguments, "--cache", str(tmp_path)]) == 2
+        assert f"error: {message}" in capsys.readouterr().err
     with pytest.raises(ValueError, match="jobs must be a positive integer, got 0"):
-        runner.sweep(SMALL, "smoke", Store(tmp_path), command="", jobs=0)
+        runner.sweep(SMALL, "smoke", Store(tmp_path), jobs=0)
+    with pytest.raises(ValueError, match="minutes must be None or at least 0, got -1"):
+        runner.sweep(SMALL, "smoke", Store(tmp_path), minutes=-1)
     with pytest.raises(ValueError, match="seeds must be None or a positive integer, got 0"):
         SMALL.runs("smoke", seeds=0)
-    with pytest.raises(SystemExit):
-        main(["run", "nothing"])
-    assert results.METRICS[0] == "test_accuracy"
+
+
+# --- repeating a row ------------------------------------------------------------------------------
+
+
+def test_a_row_is_made_again_and_compared(two_protocols, capsys):
+    main(["run", "a", *OPTIONS])
+    path = Path("results/a-smoke.csv")
+    table = experiments.read(path)
+    capsys.readouterr()
+    assert main(["check", "a", *OPTIONS, "--row", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "compared in all digits, as machine, threads and versions are the same" in shown
+    assert "test_accuracy, test_loss, train_accuracy, train_loss, diverged" in shown
+    assert main(["check", "--within", "1", *OPTIONS]) == 0
+    assert capsys.readouterr().out.count("  agrees") == 6
+
+    def check(**changes):
+        experiments.write(path, PROTOCOLS["a"], [table[0] | changes, *table[1:]])
+        status = main(["check", "a", *OPTIONS, "--row", "1"])
+        return status, capsys.readouterr().out
+
+    status, shown = check(train_accuracy=[0.1, 0.111112])
+    assert status == 1 and "train_accuracy: stored 0.1 0.111112, now 0.1 0.111111" in shown
+    status, shown = check(machine="another")
+    assert status == 0
+    assert "compared with the spread of seeds, as machine differ" in shown
+    status, shown = check(machine="another", seed=0, train_loss=[500.0])
+    assert status == 0, "the seeds of this table differ by 1, and by 500"
+    assert main(["check", "a", *OPTIONS, "--row", "7"]) == 2
+    assert "error: row must be between 1 and 6, got 7" in capsys.readouterr().err
+    status, _ = check(key="0" * 16)
+    assert status == 2
+
+
+def test_another_machine_has_to_stay_within_the_seeds():
+    """Twenty conditions of three seeds: 40 degrees of freedom; normal, standard deviation 1."""
+    generator = torch.Generator().manual_seed(4)
+    values = 50 + torch.randn(20, 3, generator=generator).double()
+    values[0] = 50 + (values[0] - 50) / 2  # less than the others, so the pooled one counts
+    table = [
+        {"a": a, "seed": s, "x": float(values[a, s]), "train_loss": [9.0, float(values[a, s])]}
+        for a in range(20)
+        for s in range(3)
+    ]
+    pooled = float(values.var(1).mean().sqrt())
+    half = stats.t.isf(5e-4, 40) * pooled * math.sqrt(4 / 3)
+
+    def wrong(x, last):
+        found = {"x": x, "train_loss": [9.0, last]}
+        return checking.compare_with_seeds(table[0], found, table, ["a"]).wrong
+
+    mean = float(values[0].mean())
+    assert wrong(mean + 0.99 * half, mean) == []
+    assert len(wrong(mean + 1.01 * half, mean)) == 1
+    assert "last train_loss: now" in wrong(mean, mean - 1.01 * half)[0]
+    with pytest.raises(ValueError, match="no condition of the table has two seeds"):
+        checking.compare_with_seeds(table[0], {"x": 1.0}, table[::3], ["a"])
+
+
+def test_the_cheapest_stored_row_is_made_again(monkeypatch, capsys):
+    """In all digits on the kind of machine that made it, else within the spread of its seeds."""
+    monkeypatch.chdir(ROOT)
+    assert main(["check"]) == 0, capsys.readouterr().out

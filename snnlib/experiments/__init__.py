@@ -42,7 +42,7 @@ from snnlib.experiments.plotting import plot
 from snnlib.experiments.protocol import Protocol, Run, Size
 from snnlib.experiments.protocols import PROTOCOLS
 from snnlib.experiments.results import Summary, read, rows, summarize, write
-from snnlib.experiments.runner import Status, execute, status, sweep
+from snnlib.experiments.runner import RunFailed, Status, Task, execute, queue, status, sweep, work
 from snnlib.experiments.sealed import CorruptResult
 from snnlib.experiments.store import Store
 
@@ -53,10 +53,12 @@ __all__ = [
     "Difference",
     "Protocol",
     "Run",
+    "RunFailed",
     "Size",
     "Status",
     "Store",
     "Summary",
+    "Task",
     "by_seed",
     "difference",
     "execute",
@@ -64,6 +66,7 @@ __all__ = [
     "informative",
     "judge",
     "plot",
+    "queue",
     "read",
     "resolvable",
     "rows",
@@ -73,5 +76,6 @@ __all__ = [
     "sweep",
     "trains",
     "verdict",
+    "work",
     "write",
 ]

@@ -1,21 +1,26 @@
-"""Command line: list, run, status, write, plot, check."""
+"""Command line: list, status, run, write, plot, check."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from snnlib.experiments.checking import Outcome, repeat
 from snnlib.experiments.plotting import plot
-from snnlib.experiments.protocol import Protocol, Run
+from snnlib.experiments.protocol import Protocol
 from snnlib.experiments.protocols import PROTOCOLS
-from snnlib.experiments.results import read, rows, write
-from snnlib.experiments.runner import status, sweep
+from snnlib.experiments.results import Row, read, rows, write
+from snnlib.experiments.runner import RunFailed, Status, Task, queue, status, work
 from snnlib.experiments.store import Store
 from snnlib.experiments.task import train
 
 RESULTS = Path("results")
+FLAT_MINIMA = "flat-minima"  # has a command of its own, but its rows are checked as the others
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,112 +37,289 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m snnlib.experiments", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, action: Any, text: str, *, named: bool = True) -> Any:
+    def command(name: str, action: Any, text: str, names: str, size: str | None = "desk") -> Any:
         found = commands.add_parser(name, help=text, description=text)
         found.set_defaults(action=action)
-        if named:
-            found.add_argument("name", choices=PROTOCOLS, help="the experiment")
-        found.add_argument("--size", default="desk", help="desk (default), long or smoke")
+        found.add_argument("names", nargs=names, metavar="NAME", help="an experiment, see list")
+        default = "all" if size is None else size
+        found.add_argument("--size", default=size, help=f"desk, paper, smoke, ... ({default})")
         found.add_argument("--cache", help="folder of the results of single runs")
         return found
 
-    command("list", _list, "List the experiments.", named=False)
-    command("status", _status, "Say how far each experiment is.", named=False)
-    run = command("run", _run, "Run what is not stored yet, then write the table.")
+    command("list", _list, "List the experiments: what they ask, cost and resolve.", "*", None)
+    command("status", _status, "Say how far each is, and the command for the rest.", "*", None)
+    run = command("run", _run, "Run what is not stored yet, then write the tables.", "*")
+    run.add_argument("--all", action="store_true", help="every experiment that has this size")
     run.add_argument("--seeds", type=int, help="only the first so many seeds (default all)")
-    run.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
-    run.add_argument("--threads", type=int, default=1, help="threads of each (default 1)")
-    writing = command("write", _write, "Write the table of what is stored, even if not all is.")
+    run.add_argument("--minutes", type=float, help="begin no run after so many")
+    run.add_argument("--jobs", type=int, default=1, help="processes of this machine (default 1)")
+    run.add_argument("--cluster", metavar="tcp://HOST:PORT", help="scheduler of a Dask cluster")
+    run.add_argument(
+        "--threads", type=int, help="threads of each run (default 1; on a cluster the worker's)"
+    )
+    run.add_argument("--again", action="store_true", help="also runs that only the table holds")
+    writing = command(
+        "write", _write, "Write the tables of what is stored, even if not all is.", "*"
+    )
+    writing.add_argument("--all", action="store_true", help="every experiment that has this size")
+    drawing = command("plot", _plot, "Draw tables.", "+")
+    checking = command("check", _check, "Repeat rows of tables and compare all metrics.", "*")
+    checking.add_argument("--row", type=int, help="which, from 1 (default the cheapest)")
+    checking.add_argument(
+        "--within",
+        type=float,
+        metavar="SECONDS",
+        help="rows of all tables, the cheapest first, that took so many seconds together",
+    )
     for found in (run, writing):
-        found.add_argument("--out", type=Path, help="the table (default results/NAME-SIZE.csv)")
-    drawing = command("plot", _plot, "Draw a table.")
-    drawing.add_argument("--table", type=Path, help="the table (default results/NAME-SIZE.csv)")
-    drawing.add_argument("--out", type=Path, help="the figure (default NAME-SIZE.svg)")
-    checking = command("check", _check, "Repeat one row of a table and compare.")
-    checking.add_argument("--table", type=Path, help="the table (default results/NAME-SIZE.csv)")
-    checking.add_argument("--row", type=int, default=1, help="which, from 1 (default 1)")
+        found.add_argument(
+            "--table", "--out", type=Path, help="of one NAME (default results/NAME-SIZE.csv)"
+        )
+    for found in (drawing, checking):
+        found.add_argument("--table", type=Path, help="of one NAME (default results/NAME-SIZE.csv)")
+    drawing.add_argument("--out", type=Path, help="of one NAME (default NAME-SIZE.svg)")
     return parser
 
 
-def _table(options: argparse.Namespace, given: Path | None) -> Path:
-    return given or RESULTS / f"{options.name}-{options.size}.csv"
+def _protocols(options: argparse.Namespace, *, every: bool = False) -> list[Protocol]:
+    """Those that are named; all that have the size if `every` or the option --all is given."""
+    every = every or getattr(options, "all", False)
+    unknown = [name for name in options.names if name not in PROTOCOLS]
+    if unknown:
+        raise ValueError(f"NAME must be one of {', '.join(PROTOCOLS)}, got {unknown[0]!r}")
+    if options.names and getattr(options, "all", False):
+        raise ValueError("give names or --all, not both")
+    if options.names:
+        return [PROTOCOLS[name] for name in dict.fromkeys(options.names)]
+    if not every:
+        raise ValueError(f"give --all or names: {', '.join(PROTOCOLS)}")
+    return [p for p in PROTOCOLS.values() if options.size in (None, *p.sizes)]
+
+
+def _path(options: argparse.Namespace, name: str, size: str) -> Path:
+    given = getattr(options, "table", None)
+    if given is not None and len(options.names) != 1:
+        raise ValueError("--table is of one NAME")
+    return given or RESULTS / f"{name}-{size}.csv"
+
+
+def _known(path: Path) -> list[Row]:
+    """Rows of a table that may not be there yet."""
+    return read(path) if path.exists() else []
+
+
+def _parts(options: argparse.Namespace, *, smoke: bool) -> Iterable[tuple[Protocol, str, Status]]:
+    """Every protocol and size that the options name, with how far it is."""
+    store = Store(options.cache)
+    for protocol in _protocols(options, every=True):
+        for size in [options.size] if options.size else protocol.sizes:
+            if size == "smoke" and not options.size and not smoke:
+                continue
+            table = _known(_path(options, protocol.name, size))
+            yield protocol, size, status(protocol, size, store, table=table)
 
 
 def _list(options: argparse.Namespace) -> int:
-    for protocol in PROTOCOLS.values():
-        print(f"{protocol.name}: {protocol.question}\n  {protocol.source}")
-        for name, size in protocol.sizes.items():
-            different = len({run.key for run in protocol.runs(name)})
-            print(f"  --size {name}: {different} runs. {size.note}")
+    last = None
+    for protocol, size, now in _parts(options, smoke=True):
+        if protocol is not last:
+            print(f"{protocol.name}: {protocol.question}\n  {protocol.source}")
+        last = protocol
+        print(f"  --size {size}: {now.total} runs{_measured(now)}. {protocol.sizes[size].note}")
     return 0
+
+
+def _measured(now: Status) -> str:
+    if now.seconds is None:
+        return ""
+    return f", {_time(now.seconds)} each where they were made, {_time(now.seconds * now.total)} all"
 
 
 def _status(options: argparse.Namespace) -> int:
-    for protocol in PROTOCOLS.values():
-        now = status(protocol, options.size, Store(options.cache))
-        left = "" if not now.left else f", about {now.left / 60:.0f} min left in one process"
+    for protocol, size, now in _parts(options, smoke=False):
         ended = f", {now.diverged} ended early" if now.diverged else ""
-        print(f"{protocol.name} {options.size}: {now.done} of {now.total} runs{ended}{left}")
+        left = "time unknown" if now.left is None else f"about {_time(now.left)} in one process"
+        print(
+            f"{protocol.name} {size}: {now.done} of {now.total} runs{ended}"
+            + (f"; open, {left}:" if now.done < now.total else "")
+        )
+        if now.done < now.total:
+            print(f"  python -m snnlib.experiments run {protocol.name} --size {size}")
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    protocol, store = PROTOCOLS[options.name], Store(options.cache)
-    now = status(protocol, options.size, store)
-    done = now.done
+def _time(seconds: float) -> str:
+    """A duration in words.
 
-    def show(run: Run, content: dict[str, Any]) -> None:
-        nonlocal done
-        done += 1
-        labels = ", ".join(f"{name} {value}" for name, value in run.labels.items())
-        ended = " (ended early)" if content["metrics"]["diverged"] else ""
+    Example:
+        >>> _time(12.4), _time(600), _time(36000)
+        ('12 s', '10 min', '10.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+class _Progress:
+    """Prints a line for every result, with the time that the rest will take."""
+
+    def __init__(self, tasks: Sequence[Task], seconds: Mapping[str, float | None]) -> None:
+        self.done, self.total = 0, len(tasks)
+        self.left = Counter(task.protocol.name for task in tasks)
+        self.times = {name: [mean] for name, mean in seconds.items() if mean is not None}
+        self.worked, self.start = 0.0, time.monotonic()
+
+    def __call__(self, task: Task, content: dict[str, Any]) -> None:
+        metrics, seconds = content["metrics"], content["provenance"]["seconds"]
+        self.done += 1
+        self.left[task.protocol.name] -= 1
+        self.times.setdefault(task.protocol.name, []).append(seconds)
+        self.worked += seconds
+        ended = " (ended early)" if metrics["diverged"] else ""
+        rest = f"; about {_time(self._rest())} left" if self.done < self.total else ""
         print(
-            f"{done}/{now.total} {labels}, seed {run.seed}: "
-            f"{content['metrics']['test_accuracy']:.1%}{ended}, "
-            f"{content['provenance']['seconds']} s",
+            f"{self.done}/{self.total} {task}: {metrics['test_accuracy']:.1%}{ended}, "
+            f"{seconds} s{rest}",
             flush=True,
         )
 
-    sweep(
-        protocol,
-        options.size,
-        store,
-        command=f"python -m snnlib.experiments run {protocol.name} --size {options.size}",
-        seeds=options.seeds,
-        jobs=options.jobs,
-        threads=options.threads,
-        on_result=show,
-    )
-    return _write(options)
+    def _rest(self) -> float:
+        means = {name: sum(times) / len(times) for name, times in self.times.items()}
+        other = sum(means.values()) / len(means)
+        work = sum(count * means.get(name, other) for name, count in self.left.items())
+        return work * (time.monotonic() - self.start) / max(self.worked, 0.1)
+
+
+def _run(options: argparse.Namespace) -> int:
+    protocols, store, known = _protocols(options), Store(options.cache), set()
+    means = {}
+    for protocol in protocols:
+        table = _known(_path(options, protocol.name, options.size))
+        means[protocol.name] = status(protocol, options.size, store, table=table).seconds
+        if not options.again:
+            known |= {row["key"] for row in table}
+    tasks = queue(protocols, options.size, seeds=options.seeds, known=known)
+    tasks = [task for task in tasks if store.load(task.run.key) is None]
+    ended = 0
+    try:
+        work(
+            tasks,
+            store,
+            jobs=options.jobs,
+            threads=options.threads,
+            cluster=options.cluster,
+            minutes=options.minutes,
+            on_result=_Progress(tasks, means),
+            train=train,
+        )
+    except KeyboardInterrupt:
+        print("stopped; what is done is stored", file=sys.stderr)
+        ended = 130
+    except (RunFailed, ConnectionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        ended = 1
+    _tables(options, protocols)
+    return ended
 
 
 def _write(options: argparse.Namespace) -> int:
-    protocol: Protocol = PROTOCOLS[options.name]
-    table, path = rows(protocol, options.size, Store(options.cache)), _table(options, options.out)
-    write(path, protocol, table)
-    print(f"{path}: {len(table)} of {len(protocol.runs(options.size))} rows")
+    _tables(options, _protocols(options))
     return 0
+
+
+def _tables(options: argparse.Namespace, protocols: Sequence[Protocol]) -> None:
+    for protocol in protocols:
+        path = _path(options, protocol.name, options.size)
+        old = _known(path)
+        table = rows(protocol, options.size, Store(options.cache), table=old)
+        if table:
+            write(path, protocol, table)
+        total = len(protocol.runs(options.size))
+        print(f"{path}: {len(table)} of {total} rows")
 
 
 def _plot(options: argparse.Namespace) -> int:
-    path = options.out or Path(f"{options.name}-{options.size}.svg")
-    plot(PROTOCOLS[options.name], read(_table(options, options.table)), path)
-    print(path)
+    if options.out and len(options.names) != 1:
+        raise ValueError("--out is of one NAME")
+    for protocol in _protocols(options):
+        path = options.out or Path(f"{protocol.name}-{options.size}.svg")
+        plot(protocol, read(_path(options, protocol.name, options.size)), path)
+        print(path)
     return 0
 
 
+class _Sample(NamedTuple):
+    """A stored row that can be made again."""
+
+    path: Path
+    number: int
+    row: Row
+    make: Callable[[], Outcome]
+
+
 def _check(options: argparse.Namespace) -> int:
-    path = _table(options, options.table)
-    table = read(path)
-    if not 1 <= options.row <= len(table):
-        raise ValueError(f"row must be between 1 and {len(table)}, got {options.row}")
-    row = table[options.row - 1]
-    known = {run.key: run for run in PROTOCOLS[options.name].runs(options.size)}
-    if row["key"] not in known:
-        raise ValueError(f"{path}, row {options.row} is of another version of {options.name}")
-    found = train(known[row["key"]].settings)
-    print(f"stored test accuracy {row['test_accuracy']}, now {found['test_accuracy']:.6g}")
-    return int(abs(found["test_accuracy"] - row["test_accuracy"]) > 1e-6)
+    if options.row is not None and (options.within is not None or len(options.names) != 1):
+        raise ValueError("--row is of one NAME and without --within")
+    samples = [s for name in options.names or _tabled() for s in _samples(options, name)]
+    if not samples:
+        raise ValueError(f"no table of these in {RESULTS}")
+    if options.row is not None:
+        if not 1 <= options.row <= len(samples):
+            raise ValueError(f"row must be between 1 and {len(samples)}, got {options.row}")
+        chosen = [samples[options.row - 1]]
+    else:
+        samples.sort(key=lambda sample: sample.row["seconds"])
+        chosen, seconds = samples[:1], samples[0].row["seconds"]
+        for sample in samples[1:]:
+            seconds += sample.row["seconds"]
+            if options.within is None or seconds > options.within:
+                break
+            chosen.append(sample)
+    return max([_report(sample) for sample in chosen])
+
+
+def _tabled() -> list[str]:
+    return [*PROTOCOLS, FLAT_MINIMA]
+
+
+def _samples(options: argparse.Namespace, name: str) -> list[_Sample]:
+    labels: tuple[str, ...]
+    if name == FLAT_MINIMA:
+        from snnlib.experiments import flat_minima
+
+        path = options.table or RESULTS / f"{FLAT_MINIMA}.csv"
+        table, labels = _known(path), tuple(flat_minima.COLUMNS[:4])
+        settings = [{key: row[key] for key in (*labels, "seed")} for row in table]
+        function: Callable[..., Any] = flat_minima.repeat
+    else:
+        (protocol,) = _protocols(argparse.Namespace(names=[name], size=options.size))
+        path = options.table or RESULTS / f"{name}-{options.size}.csv"
+        table, labels = _known(path), protocol.labels
+        known = {run.key: run.settings for run in protocol.runs(options.size)} if table else {}
+        stale = [number for number, row in enumerate(table, 1) if row["key"] not in known]
+        if stale:
+            raise ValueError(f"{path}, row {stale[0]} is of another version of {name}")
+        settings, function = [known[row["key"]] for row in table], train
+    if options.names and not table:
+        raise ValueError(f"no rows in {path}")
+    return [
+        _Sample(path, k, row, lambda r=row, s=set_: repeat(r, table, labels, s, function))  # type: ignore[misc]
+        for k, (row, set_) in enumerate(zip(table, settings, strict=True), 1)
+    ]
+
+
+def _report(sample: _Sample) -> int:
+    print(f"{sample.path}, row {sample.number}: {sample.row['seconds']} s when it was stored")
+    outcome = sample.make()
+    if outcome.elsewhere:
+        way = f"with the spread of seeds, as {' and '.join(outcome.elsewhere)} differ"
+    else:
+        way = "in all digits, as machine, threads and versions are the same"
+    print(f"  compared {way}: {', '.join(outcome.compared)}")
+    for line in outcome.wrong:
+        print(f"  differs: {line}")
+    print("  differs" if outcome.wrong else "  agrees")
+    return int(bool(outcome.wrong))
 
 
 if __name__ == "__main__":

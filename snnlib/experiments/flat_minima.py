@@ -16,7 +16,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from snnlib.data import Dataset
 from snnlib.experiments.provenance import FIELDS, provenance
 from snnlib.experiments.sealed import read_sealed, write_sealed
 
-__all__ = ["INITIALIZATIONS", "build", "measure", "rate_error", "run"]
+__all__ = ["INITIALIZATIONS", "build", "measure", "rate_error", "repeat", "run"]
 
 INITIALIZATIONS: tuple[str, ...] = ("ikun", "kaiming", "xavier", "normal")
 """As in the code of Chang et al.: ikun_v1, Kaiming and Xavier uniform, and N(0, 0.02²)."""
@@ -208,6 +208,11 @@ def run(
     )
     first = dict(loss=here.loss, accuracy=here.accuracy, test_accuracy=held_out.accuracy)
     return first | measure(network, images, samples=samples)
+
+
+def repeat(settings: Mapping[str, Any]) -> dict[str, float]:
+    """`run` with the settings of a row."""
+    return run(**settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -26,15 +26,18 @@ def provenance(command: str) -> dict[str, str | int]:
 
     Returns:
         `command`; `commit`, with "+changes" if the library differs from it and empty outside a
-        repository; `versions`; `machine`: processor and number of cores, no names; `threads`.
+        repository; `versions`; `machine`: processor, number of cores and GPU, no names; `threads`.
     """
     versions = [f"python {platform.python_version()}", f"snnlib {snnlib.__version__}"]
     versions += [f"{name} {metadata.version(name)}" for name in ("torch", "numpy")]
+    machine = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
     return {
         "command": command,
         "commit": _commit(),
         "versions": ", ".join(versions),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": machine,
         "threads": torch.get_num_threads(),
     }
 
