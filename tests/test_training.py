@@ -476,6 +476,15 @@ def test_training_stops_and_says_where(digits, where, message):
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0, equal_nan=True)
 
 
+def test_networks_whose_potentials_cannot_be_seen_stop_too(digits):
+    lstm = recurrent([64, 8, 10], neuron="slstm", init="glorot", generator=seeded())
+    for layers in (lstm, [nn.Linear(64, 10)]):
+        network = FeedForward(nn.Flatten(2), *layers)
+        next(network.parameters()).register_hook(lambda gradient: gradient * math.inf)
+        with pytest.raises(FloatingPointError, match=r"the gradient of '1\.weight' is not"):
+            fit(network, digits[0].take(64), progress=False)
+
+
 def test_a_loss_that_is_not_finite_stops_training(digits):
     message = "at loss nan: the network is finite, the loss"
     with pytest.raises(FloatingPointError, match=message):

@@ -51,9 +51,11 @@ def where(network: nn.Module, current: Tensor) -> str:
     for name, parameter in network.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             return f"parameter {name!r} is not finite"
-    statistics = probe.record(network, current, gradient=False)
-    bad = (~torch.isfinite(statistics.mean)).nonzero()
-    if len(bad):
+    try:
+        statistics = probe.record(network, current, gradient=False)
+    except ValueError:  # no layer whose potential it can see
+        statistics = None
+    if statistics is not None and len(bad := (~torch.isfinite(statistics.mean)).nonzero()):
         layer, step = bad[0].tolist()
         return f"the potential of {statistics.layers[layer]!r} is not finite from step {step} on"
     for name, parameter in network.named_parameters():
