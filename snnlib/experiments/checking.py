@@ -174,11 +174,9 @@ def _stored(row: Row, labels: Sequence[str]) -> list[str]:
 
 def _numbers(value: Any) -> tuple[float, ...] | None:
     """A number, or mean and last entry of a list; None without any."""
-    if value is None or value == []:
-        return None
     if isinstance(value, list):
-        return (float(np.mean(value)), float(value[-1]))
-    return (float(value),)
+        return (float(np.mean(value)), float(value[-1])) if value else None
+    return None if value is None else (float(value),)
 
 
 def _pooled(groups: Sequence[NDArray[np.float64]]) -> tuple[float, int]:
