@@ -402,6 +402,21 @@ def test_the_seed_fixes_the_history(digits):
     assert len(runs[0][0].seconds) == 2  # not compared
 
 
+def test_deterministic_algorithms_are_asked_for_and_put_back(digits, monkeypatch):
+    train, seen = digits[0].take(64), []
+
+    def loss(output, targets):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return spike_count(output, targets)
+
+    settings = {"epochs": 1, "batch_size": 64, "loss": loss, "progress": False}
+    histories = [fit(small(), train, deterministic=wanted, **settings) for wanted in (True, False)]
+    assert seen == [True, False] and histories[0] == histories[1]
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="deterministic must be False on CUDA unless .* :4096:8"):
+        fit(small(), train, deterministic=True, device="cuda", **settings)
+
+
 def test_modes_are_put_back(digits):
     network = small()
     network.eval()

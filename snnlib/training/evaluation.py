@@ -84,9 +84,10 @@ def evaluate(
 
 
 def measured(loss: Tensor, right: Tensor, output: Tensor, *others: Tensor) -> Tensor:
-    """Numbers of one batch in one tensor: the device is waited for once. float64 keeps them all."""
+    """Numbers of one batch in one tensor: the device is waited for once."""
     values = (loss, right, output.mean(), *others)
-    return torch.stack([value.detach().to(loss.device, torch.float64) for value in values])
+    wide = torch.float32 if loss.device.type == "mps" else torch.float64  # keeps all their digits
+    return torch.stack([value.detach().to(loss.device, wide) for value in values])
 
 
 def batches(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["Accuracy", "Metrics", "Totals", "correct", "winner"]
 
@@ -45,15 +45,14 @@ def winner(output: Tensor, accuracy: Accuracy = "sum") -> Tensor:
     Example:
         One loud step against two quiet ones.
 
+        >>> import torch
         >>> output = torch.tensor([[[9.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
         >>> winner(output).item(), winner(output, "mode").item()
         (0, 1)
     """
     if accuracy == "sum":
         return output.sum(0).argmax(-1)
-    votes = output.argmax(-1).t()
-    counts = torch.zeros(output.shape[1:], dtype=torch.int64, device=output.device)
-    return counts.scatter_add_(1, votes, torch.ones_like(votes)).argmax(-1)
+    return functional.one_hot(output.argmax(-1), output.shape[-1]).sum(0).argmax(-1)
 
 
 def correct(output: Tensor, targets: Tensor, accuracy: Accuracy = "sum") -> Tensor:
