@@ -413,7 +413,7 @@ def test_deterministic_algorithms_are_asked_for_and_put_back(digits, monkeypatch
     histories = [fit(small(), train, deterministic=wanted, **settings) for wanted in (True, False)]
     assert seen == [True, False] and histories[0] == histories[1]
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    with pytest.raises(ValueError, match="deterministic must be False on CUDA unless .* :4096:8"):
+    with pytest.raises(ValueError, match=r"deterministic must be False on CUDA unless .* :4096:8"):
         fit(small(), train, deterministic=True, device="cuda", **settings)
 
 
