@@ -10,7 +10,7 @@ def require(module: str, extra: str | None) -> ModuleType:
     Args:
         module: Name to import, dots allowed (``"sklearn.datasets"``).
         extra: Extra of the snnlib package that has it (``"book"``, ``"data"``, ``"train"``,
-            ``"nir"`` or ``"curvature"``).
+            ``"cluster"``, ``"nir"`` or ``"curvature"``).
             None: no extra has it, it is installed by its own name (other spiking libraries).
 
     Returns:

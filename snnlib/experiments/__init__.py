@@ -3,13 +3,16 @@ r"""The papers' experiments as data, a runner that can be killed, and tables wit
 On the command line::
 
     python -m snnlib.experiments list
-    python -m snnlib.experiments run frozen-threshold --size desk
     python -m snnlib.experiments status
+    python -m snnlib.experiments run frozen-threshold --size desk
+    python -m snnlib.experiments run --all --minutes 60
+    python -m snnlib.experiments run --all --cluster tcp://host:8786
     python -m snnlib.experiments plot frozen-threshold
     python -m snnlib.experiments check frozen-threshold --row 3
 
 A run is a digest of its settings: the result of each is stored once, in a folder of its own, and
-a sweep that was killed goes on where it was. `run` writes `results/<name>-<size>.csv` at the end.
+a sweep that was killed goes on where it was. `run` writes `results/<name>-<size>.csv` at the end;
+`read`, `summarize` and `judge` make of it what a chapter says.
 
 Example:
     >>> protocol = PROTOCOLS["frozen-threshold"]
