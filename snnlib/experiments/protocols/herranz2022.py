@@ -49,14 +49,16 @@ TRAINING: Settings = {
     "accuracy": "mode",
     "encoding": "latency",
 }
-DESK_EPOCHS, PAPER_EPOCHS = 12, 100
-DESK_NOTE = "About 1,300 samples, two layers of 64 neurons, 12 epochs; {} of one core each. "
+DESK_EPOCHS, PAPER_EPOCHS = 8, 100
+DESK_NOTE = "About 1,300 samples, two layers of 64 neurons, {} epochs; {} of one core each. "
 PAPER_NOTE = "The paper's networks and optimizer; its number of epochs is not reported, 100 here."
 SHAPES = ("triangular", "exponential", "fast_sigmoid", "sigmoid", "gaussian", "rectangular")
 
 
-def _sizes(cost: str, seeds: int, *, paper: str, resolves: str) -> dict[str, Size]:
-    """Sizes of an experiment; `paper` is the task at paper size."""
+def _sizes(
+    cost: str, seeds: int, *, paper: str, resolves: str, epochs: int = DESK_EPOCHS
+) -> dict[str, Size]:
+    """Sizes of an experiment; `paper` is the task at paper size, `epochs` are those at desk size."""
 
     def at(epochs: int, width: int, **data: Any) -> Settings:
         return {
@@ -68,9 +70,9 @@ def _sizes(cost: str, seeds: int, *, paper: str, resolves: str) -> dict[str, Siz
     small = TASKS["latency"] | {"train": 96, "test": 50, "held_out": 32}
     return {
         "desk": Size(
-            at(DESK_EPOCHS, 64, **TASKS["latency"], **HELD_OUT),
+            at(epochs, 64, **TASKS["latency"], **HELD_OUT),
             tuple(range(seeds)),
-            DESK_NOTE.format(cost) + resolves,
+            DESK_NOTE.format(epochs, cost) + resolves,
         ),
         "paper": Size(
             at(PAPER_EPOCHS, PAPER_WIDTHS[paper], **PAPER_TASKS[paper], held_out=PAPER_HELD_OUT),
@@ -106,7 +108,7 @@ FIG2_NEURONS = Protocol(
     ],
     apply=_neurons,
     sizes=_sizes(
-        "6 to 20 s", 3, paper="shd", resolves="Three seeds resolve large differences only."
+        "5 to 15 s", 3, paper="shd", resolves="Three seeds resolve large differences only."
     ),
     x="epoch",
     series="shape",
@@ -129,7 +131,7 @@ FIG2_TASKS = Protocol(
     sizes={
         name: size
         for name, size in _sizes(
-            "6 s", 3, paper="latency", resolves="Three seeds resolve large differences only."
+            "5 s", 3, paper="latency", resolves="Three seeds resolve large differences only."
         ).items()
         if name != "paper"
     },
@@ -165,7 +167,7 @@ FIG3 = Protocol(
         for shape in shapes
     ],
     apply=_surrogate,
-    sizes=_sizes("9 s", 3, paper="latency", resolves="Three seeds resolve large differences only."),
+    sizes=_sizes("7 s", 3, paper="latency", resolves="Three seeds resolve large differences only."),
     x="value",
     series="shape",
     panels="parameter",
@@ -199,7 +201,7 @@ FIG4 = Protocol(
         for law, shape in product(LAWS, ("exponential", "fast_sigmoid", "sigmoid", "triangular"))
     ],
     apply=_law,
-    sizes=_sizes("9 s", 3, paper="shd", resolves="Three seeds resolve large differences only."),
+    sizes=_sizes("7 s", 3, paper="shd", resolves="Three seeds resolve large differences only."),
     x="shape",
     series="initialization",
 )
@@ -251,7 +253,7 @@ FIG5 = Protocol(
     sizes={
         name: size
         for name, size in _sizes(
-            "6 s", 4, paper="shd", resolves="Four seeds, as in the paper."
+            "9 s", 4, paper="shd", resolves="Four seeds, as in the paper.", epochs=12
         ).items()
         if name != "paper"
     },
