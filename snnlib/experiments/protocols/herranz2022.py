@@ -58,7 +58,7 @@ SHAPES = ("triangular", "exponential", "fast_sigmoid", "sigmoid", "gaussian", "r
 def _sizes(
     cost: str, seeds: int, *, paper: str, resolves: str, epochs: int = DESK_EPOCHS
 ) -> dict[str, Size]:
-    """Sizes of an experiment; `paper` is the task at paper size, `epochs` are those at desk size."""
+    """Sizes of an experiment: `paper` is the task at paper size, `epochs` those at desk size."""
 
     def at(epochs: int, width: int, **data: Any) -> Settings:
         return {
