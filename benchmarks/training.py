@@ -71,6 +71,7 @@ def run_of(data: Dataset, options: argparse.Namespace) -> Run:
         optimizer="adam",
         momentum=0.9,
         weight_decay=0.0,
+        epsilon=None,
         loss="spike_count",
         encoding="constant",
         schedule="cosine",
