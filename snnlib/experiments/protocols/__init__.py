@@ -23,6 +23,7 @@ PROTOCOLS: dict[str, Protocol] = {
         micheli2024.GAIN,
         micheli2024.SHARPNESS,
         micheli2024.EPSILON,
+        micheli2024.WIDE,
         herranz2022.FIG2_NEURONS,
         herranz2022.FIG2_TASKS,
         herranz2022.FIG3,

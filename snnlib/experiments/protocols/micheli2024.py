@@ -15,6 +15,7 @@ __all__ = [
     "GAIN",
     "LEARNING_RATE",
     "SHARPNESS",
+    "WIDE",
 ]
 
 # The paper's eight and, last, the gain that keeps a rate of 0.2 over all steps (this book's).
@@ -249,13 +250,13 @@ def _sharpness(settings: Settings, labels: Labels) -> None:
 
 SHARPNESS = Protocol(
     name="sharpness-digits",
-    question="Does a wider surrogate train what a gain above the critical one lost?",
-    source="this book: the gradients of two samples agree less behind each layer that is alive",
+    question="Does a wider surrogate train what too small or too large a gain lost?",
+    source="this book: how gradients fade in silent layers and disagree behind firing ones",
     labels=("gain", "sharpness"),
     conditions=[
         {"gain": gain, "sharpness": sharpness}
         for sharpness in (0.125, 0.25, 0.5, 1.0, 2.0)
-        for gain in (5.0, 6.3, 8.0)
+        for gain in (1.0, 2.0, 5.0, 6.3, 8.0)
     ],
     apply=_sharpness,
     sizes={
@@ -297,4 +298,28 @@ EPSILON = Protocol(
     },
     x="epsilon",
     series="gain",
+)
+
+
+def _wide(settings: Settings, labels: Labels) -> None:
+    _initialization(settings, labels)
+    if labels["sharpness"] != 1.0:  # the default, whose runs are those of Fig. 8
+        settings["network"]["surrogate"] = {"shape": "arctan", "sharpness": labels["sharpness"]}
+
+
+WIDE = Protocol(
+    name="wide-fashion",
+    question="With a surrogate four times as wide, does the initialization still matter?",
+    source="this book, beside Figs. 8 and 9 of Micheli et al. 2024",
+    labels=("sharpness", "initialization"),
+    conditions=[
+        {"sharpness": sharpness, "initialization": method}
+        for sharpness in (1.0, 0.25)
+        for method in ("micheli2024", "mean_field", "rossbroich2022", "kaiming", "lee2016")
+    ],
+    apply=_wide,
+    sizes=FIG8_FASHION.sizes,
+    x="epoch",
+    series="initialization",
+    panels="sharpness",
 )
