@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy import stats
 
-from snnlib import experiments
+from snnlib import experiments, training
 from snnlib.experiments import (
     PROTOCOLS,
     CorruptResult,
@@ -126,7 +126,7 @@ from snnlib import experiments
 from tests.test_experiments import SMALL
 complete, calls = os.replace, []
 def replace(*paths):
-    calls.append(paths)
+    calls.extend(path for path in paths[1:] if str(path).endswith(".json"))
     if len(calls) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     complete(*paths)
@@ -183,6 +183,32 @@ def test_a_result_under_another_name_is_refused(finished, tmp_path):
     tmp_path.joinpath(f"{first}.json").write_text(finished.path(second).read_text())
     with pytest.raises(CorruptResult):
         Store(tmp_path).load(first)
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_an_interrupted_run_goes_on_inside_its_training(damage, finished, tmp_path, monkeypatch):
+    task = runner.queue([SMALL], "smoke")[0]
+    updates, count = [], training.metrics.correct
+
+    def interrupt_in_the_second_update(*arguments):
+        updates.append(1)
+        if len(updates) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return count(*arguments)
+
+    monkeypatch.setattr(training.metrics, "correct", interrupt_in_the_second_update)
+    with pytest.raises(KeyboardInterrupt):
+        runner.execute(task, Store(tmp_path))
+    (checkpoint,) = tmp_path.iterdir()
+    if damage:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    before = len(updates)
+    content = runner.execute(task, Store(tmp_path))
+    again = task.run.settings["data"]["train"] // task.run.settings["training"]["batch_size"]
+    evaluated = 1  # the test data, in one batch
+    assert len(updates) - before == (again if damage else again - 2) + evaluated
+    assert content["metrics"] == finished.load(task.run.key)["metrics"]
+    assert not checkpoint.exists()
 
 
 def test_a_run_that_diverges_is_a_result(tmp_path):

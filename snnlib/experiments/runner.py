@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -237,12 +239,16 @@ def make(
 
 
 def execute(task: Task, store: Store, *, threads: int = 1, train: Train = train) -> Content:
-    """Make one run and store its result.
+    """Make one run and store its result; a killed one goes on from its checkpoint.
 
     Returns:
         What was stored.
     """
+    checkpoint = store.folder / f"{task.run.key}.checkpoint"
+    if "checkpoint" in inspect.signature(train).parameters:
+        train = functools.partial(train, checkpoint=checkpoint)
     store.save(task.run.settings, *make(task.run.settings, task.command, threads, train))
+    checkpoint.unlink(missing_ok=True)
     return _stored(task, store)
 
 

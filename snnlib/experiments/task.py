@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -178,7 +179,7 @@ def activity(network: nn.Module, currents: Tensor) -> list[float]:
     return rates
 
 
-def train(settings: Mapping[str, Any]) -> dict[str, Any]:
+def train(settings: Mapping[str, Any], *, checkpoint: str | Path | None = None) -> dict[str, Any]:
     """Train one network and evaluate it on the test data, after the last epoch only.
 
     A run whose loss or gradient is not finite ends there; it is evaluated as it then is.
@@ -186,6 +187,7 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: "data", "network" and "training" (arguments of `snnlib.training.fit`), see `load`
             and `build`; "seed" of the weights and of the order of samples.
+        checkpoint: File from which a killed run goes on; a damaged one is made anew.
 
     Returns:
         `test_accuracy` and `test_loss`; per epoch `train_accuracy` and `train_loss`, and the same
@@ -206,10 +208,24 @@ def train(settings: Mapping[str, Any]) -> dict[str, Any]:
     network = build(settings["network"], samples, seed, currents=currents)
     initial_rates = activity(network, currents)
     history, diverged = training.History(), ""
-    try:
-        history = training.fit(
-            network, samples, seed=seed, validation=held_out, progress=False, **fitting
+
+    def fit() -> training.History:
+        return training.fit(
+            network,
+            samples,
+            seed=seed,
+            validation=held_out,
+            checkpoint=checkpoint,
+            progress=False,
+            **fitting,
         )
+
+    try:
+        try:
+            history = fit()
+        except training.CorruptCheckpoint:
+            Path(checkpoint).unlink()  # type: ignore[arg-type]
+            history = fit()
     except FloatingPointError as error:
         diverged = str(error)
     metrics = training.evaluate(
