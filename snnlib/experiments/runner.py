@@ -246,7 +246,7 @@ def execute(task: Task, store: Store, *, threads: int = 1, train: Train = train)
     """
     checkpoint = store.folder / f"{task.run.key}.checkpoint"
     if "checkpoint" in inspect.signature(train).parameters:
-        train = functools.partial(train, checkpoint=checkpoint)
+        train = functools.partial(train, checkpoint=checkpoint)  # type: ignore[call-arg]
     store.save(task.run.settings, *make(task.run.settings, task.command, threads, train))
     checkpoint.unlink(missing_ok=True)
     return _stored(task, store)
