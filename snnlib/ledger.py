@@ -1,7 +1,7 @@
 r"""The ledger: claims, and the evidence that a chapter gives for each.
 
 A chapter loads the list of claims once and then discharges its claims by calling `define`,
-`prove`, `hold`, `measure` or `refute`.  A call shows one line in the page and stores its
+`prove`, `hold`, `measure`, `observe` or `refute`.  A call shows one line in the page and stores its
 evidence in the cell's output under the MIME type `application/vnd.snnlib.evidence+json`;
 a check that does not hold raises `ClaimFailed`.  `audit` compares the evidence of executed
 chapters with the list of claims.
@@ -57,6 +57,7 @@ __all__ = [
     "load",
     "measure",
     "note",
+    "observe",
     "printed",
     "prove",
     "read_claims",
@@ -371,6 +372,48 @@ def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -
             + _built(cells)
             + f" Derived: \\({html.escape(_claims().latex(derived, claim.namespace))}\\)."
             + _said_where(claim, where),
+        ),
+    )
+
+
+def observe(claim_id: str, relation: Any) -> None:
+    """Check that relations between numbers hold that runs gave: "measured", not "proved".
+
+    For outcomes that are no estimate of a predicted number: an ordering at a stated level, a count
+    of zero, an example of what is said to exist. An estimate with a prediction belongs to
+    `measure`.
+
+    Args:
+        claim_id: a claim without a printed statement; its sentence says what was run and, if
+            chance decides, at which level.
+        relation: a SymPy relational of numbers, or a list of them; each must be true.
+
+    Raises:
+        ClaimFailed: if a relation is false.
+        ValueError: if one is undecided, holds a symbol, or the claim has a printed statement.
+    """
+    from snnlib import _decide
+
+    claim = _claim(claim_id)
+    if claim.printed is not None:
+        raise ValueError(f"{claim_id} has a printed statement, which runs cannot establish")
+    relations = list(relation) if isinstance(relation, list | tuple) else [relation]
+    if not relations:
+        raise ValueError(f"{claim_id}: relation is empty")
+    stated = []
+    for item in relations:
+        if getattr(item, "free_symbols", None):
+            raise ValueError(f"{claim_id}: {item} must hold numbers only")
+        _settled(claim_id, _decide.decide(item), f"{item} is false", item)
+        stated.append(f"\\({html.escape(_claims().latex(item, claim.namespace))}\\)")
+    _record(
+        claim,
+        Evidence(
+            claim_id,
+            "measured",
+            "observe",
+            summary="observed in the runs of this page",
+            detail=", ".join(stated) + ".",
         ),
     )
 

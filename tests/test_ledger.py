@@ -35,6 +35,8 @@ claims:
                printed: "Eq((x + y)**2, x**2 + y**2)"}
   paper.law: {source: paper, locator: Fig. 1, read: full text, statement: s,
               verdict: corrected, chapter: one, entries: 2}
+  paper.runs: {source: paper, locator: Fig. 2, read: full text, statement: s, verdict: measured,
+               chapter: one}
   paper.later: {source: paper, locator: Fig. 9, read: full text, statement: s,
                 verdict: not testable here, chapter: one}
 """
@@ -92,6 +94,21 @@ def test_hold_decides_and_compares_with_the_printed_relation(claims):
         ledger.hold("paper.order", tail < 1, where={s.p: tail})
     with pytest.raises(ValueError, match="undecided"):
         ledger.hold("paper.order", 1 / (s.n * s.p) > sp.Function("f")(s.x))
+
+
+def test_observe_takes_numbers_that_runs_gave(claims):
+    ledger.observe("paper.runs", [sp.Lt(sp.Float(0.01), sp.Float(0.05), evaluate=False)])
+    found = ledger.evidence("paper.runs")
+    assert (found.verdict, found.call, found.entries) == ("measured", "observe", None)
+    ledger.load(claims)
+    with pytest.raises(ledger.ClaimFailed, match="is false"):
+        ledger.observe("paper.runs", sp.Lt(sp.Float(0.06), sp.Float(0.05), evaluate=False))
+    with pytest.raises(ValueError, match="must hold numbers only"):
+        ledger.observe("paper.runs", sp.Lt(sp.Symbol("p"), 1))
+    with pytest.raises(ValueError, match="printed statement"):
+        ledger.observe("paper.order", sp.Lt(1, 2, evaluate=False))
+    with pytest.raises(ValueError, match="relation is empty"):
+        ledger.observe("paper.runs", [])
 
 
 def test_define_is_exact_and_refuses_rows_that_cannot_fail(claims):
