@@ -99,7 +99,7 @@ def test_hold_decides_and_compares_with_the_printed_relation(claims):
 def test_observe_takes_numbers_that_runs_gave(claims):
     ledger.observe("paper.runs", [sp.Lt(sp.Float(0.01), sp.Float(0.05), evaluate=False)])
     found = ledger.evidence("paper.runs")
-    assert (found.verdict, found.call, found.entries) == ("measured", "observe", None)
+    assert (found.verdict, found.kind, found.entries) == ("measured", "observe", None)
     ledger.load(claims)
     with pytest.raises(ledger.ClaimFailed, match="is false"):
         ledger.observe("paper.runs", sp.Lt(sp.Float(0.06), sp.Float(0.05), evaluate=False))
@@ -271,6 +271,7 @@ def test_audit_names_each_kind_of_gap(claims):
         ("paper.step", "definition"),
         ("paper.slip", "corrected"),
         ("paper.law", "corrected"),
+        ("paper.runs", "measured"),
     ]
     assert ledger.audit(claims, {"one": _notebook(*complete)}) == []
     missing = ledger.audit(claims, {"one": _notebook(*complete[1:])})
@@ -282,7 +283,7 @@ def test_audit_names_each_kind_of_gap(claims):
     twice = ledger.audit(claims, {"one": _notebook(*complete, complete[0])})
     assert twice == ["paper.mean: evidence in one and again in one"]
     moved = ledger.audit(claims, {"two": _notebook(*complete)})
-    assert len(moved) == 6
+    assert len(moved) == 7
     assert "registered in one" in moved[0]
     claims.write_text(CLAIMS.replace("entries: 4", "entries: 4, level: law", 1))
     assert ledger.audit(claims, {"one": _notebook(*complete, mde=[0.01, 0.02, 0.5])}) == []
