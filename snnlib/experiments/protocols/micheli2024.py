@@ -121,9 +121,9 @@ FIG8_CNN = _comparison(
     "Which initialization trains six convolutions of 64 channels?",
     {
         "desk": Size(
-            _settings(_fashion(1500, 2000, pool=2), CNN, 4),
+            _settings(_fashion(2000, 2000, pool=4), CNN, 4),
             (0, 1, 2),
-            "1,500 Fashion-MNIST images of 14 by 14 pixels, 4 epochs; about 60 s of one core "
+            "2,000 Fashion-MNIST images of 7 by 7 pixels, 4 epochs; about 20 s of one core "
             "each. " + FIXED,
         ),
         "paper": Size(
