@@ -2,7 +2,7 @@ r"""Where files of data are, how they get there, and what is said when they are 
 
 A data set `name` is looked for in this order: the subfolder `name` of the folder that the
 environment variable SNNLIB_DATA names, that folder itself, and `name` in the user's cache
-(`~/.cache/snnlib`, or `snnlib` in XDG_CACHE_HOME). Underscores become hyphens: `fashion-mnist`.
+(``~/.cache/snnlib``, or `snnlib` in XDG_CACHE_HOME). Underscores become hyphens: `fashion-mnist`.
 Downloads go to the cache, and only where `download=True` or `refresh=True` asks for them. A file
 is complete and checked before it gets its name.
 """
