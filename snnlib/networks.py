@@ -576,6 +576,7 @@ class MaxPool(nn.Module):
 
     def __init__(self, size: int = 2) -> None:
         super().__init__()
+        _check_integer("size", size)
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:

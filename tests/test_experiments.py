@@ -17,6 +17,7 @@ import torch
 from scipy import stats
 
 from snnlib import experiments, training
+from snnlib.data import Dataset
 from snnlib.experiments import (
     PROTOCOLS,
     CorruptResult,
@@ -209,6 +210,29 @@ def test_an_interrupted_run_goes_on_inside_its_training(damage, finished, tmp_pa
     assert len(updates) - before == (again if damage else again - 2) + evaluated
     assert content["metrics"] == finished.load(task.run.key)["metrics"]
     assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.03])
+def test_every_start_of_the_paper_size_on_shd_can_be_drawn(rate):
+    """The data have to be downloaded; spikes of SHD's number of channels and rates do not."""
+    spikes = torch.rand(32, 100, 700, generator=torch.Generator().manual_seed(0)) < rate
+    samples = Dataset("shd", "train", spikes, torch.zeros(32).long(), 20, sequence=True)
+    currents = spikes.float().transpose(0, 1)
+    for run in PROTOCOLS["fig5-shd"].runs("paper", seeds=1):
+        network = build(run.settings["network"], samples, run.seed, currents=currents)
+        assert network.neurons1.width == network.neurons2.width == 256
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"kind": "cnn"}, "kind must be one of mlp, convnet"),
+        ({"kind": "mlp", "width": 5, "depth": 1, "init": {"method": "normal"}}, "one of std and"),
+    ],
+)
+def test_settings_that_build_nothing_are_refused(network, message):
+    with pytest.raises(ValueError, match=message):
+        build(network, Dataset("d", "train", torch.zeros(2, 1, 8, 8), torch.zeros(2).long(), 10), 0)
 
 
 def test_a_run_that_diverges_is_a_result(tmp_path):

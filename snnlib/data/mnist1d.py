@@ -28,13 +28,13 @@ def read(split: str, *, samples: int = 5000, seed: int = 42) -> Raw:
     Args:
         split: "train" (80 %) or "test".
         samples: Signals over both splits, a multiple of 10, >= 10.
-        seed: Seed of the generator; 42 is the authors'.
+        seed: Seed of the generator, 0 to 2³² - 1; 42 is the authors'.
 
     Returns:
         Signals, float32, [samples, 40, 1], a sequence, and targets.
 
     Raises:
-        ValueError: If `samples` is outside its range.
+        ValueError: If an argument is outside its range.
         ImportError: If the package mnist1d is not installed.
 
     Example:
@@ -43,6 +43,8 @@ def read(split: str, *, samples: int = 5000, seed: int = 42) -> Raw:
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 10 or samples % 10:
         raise ValueError(f"samples must be a positive multiple of 10, got {samples!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
     signals, targets = _generate(samples, seed)[split]
     return Raw(signals.copy(), targets.copy(), CLASSES, sequence=True)
 

@@ -76,6 +76,8 @@ def read(
             raise ValueError(f"{name} must be an integer >= {least}, got {number!r}")
     if not 0 <= smoothness < math.inf:
         raise ValueError(f"smoothness must be >= 0 and finite, got {smoothness!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
     times, order = _generate(classes, units, dimension, smoothness, samples, cutoff, seed)
     step = np.minimum((times * steps).astype(np.int64), steps - 1)
     training = min(max(round(TRAINING_SHARE * samples), 1), samples - 1)

@@ -64,9 +64,15 @@ def build(
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".
+
+    Raises:
+        ValueError: If the kind is unknown, or "normal" has not one of "std" and "gain".
     """
     arguments = dict(settings)
-    kind = KINDS[arguments.pop("kind", "residual")]
+    name = arguments.pop("kind", "residual")
+    if name not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {name!r}")
+    kind = KINDS[name]
     if "surrogate" in arguments:
         arguments["surrogate"] = Surrogate(**arguments["surrogate"])
     if arguments.pop("mpinit", False):
@@ -95,10 +101,12 @@ def _normal(
     gain: float | None = None,
 ) -> None:
     """Draw all weights with one standard deviation, or with one n·Var[w]."""
+    if (std is None) == (gain is None):
+        raise ValueError(f"give one of std and gain, got std={std!r} and gain={gain!r}")
     for layer in network.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             fan_in = layer.weight[0].numel()
-            scale = math.sqrt(gain / fan_in) if std is None and gain is not None else std
+            scale = math.sqrt(gain / fan_in) if gain is not None else std
             nn.init.normal_(layer.weight, std=scale, generator=generator)  # type: ignore[arg-type]
 
 

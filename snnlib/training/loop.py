@@ -86,9 +86,8 @@ def fit(
         weight_decay: λ >= 0. With "adam" and "sgd" λ·w is added to the gradient of every parameter
             w; with "adamw" and "adabelief" it is decoupled, w ← (1 - ηλ)·w.
         epsilon: ε > 0, what Adam, AdamW and AdaBelief add to the root of the mean square that they
-            divide by; None is the optimizer's own, 1e-8 (AdaBelief: 1e-16). A gradient far below it
-            moves nothing: that, and not silence itself, is what keeps a silent network silent.
-            SGD has none.
+            divide by; None is the optimizer's own, 1e-8 (AdaBelief: 1e-16). A gradient g far below
+            it moves a weight 1 + ε/g times less: so a silent network stays silent. SGD has none.
         loss: A name in `LOSSES` or a function of output and targets.
         encoding: How a sample becomes currents, a name in `snnlib.data.encoding.ENCODINGS` or a
             function like those. A sequence stays as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from snnlib.experiments.protocol import Labels, Protocol, Settings, Size
@@ -136,14 +137,13 @@ FIG8_CNN = _comparison(
 )
 
 # One number is changed at a time; the rest is the default.
-DEFAULTS: Labels = {"depth": 10, "width": 600, "leak": 0.5, "threshold": 1.0}
 VALUES: dict[str, tuple[float, ...]] = {
     "depth": (5, 10, 15, 20),
     "width": (150, 300, 600, 900),
     "leak": (0.1, 0.5, 0.9),
     "threshold": (0.5, 1.0, 1.5, 2.0),
 }
-PAIR = ("micheli2024", "kaiming", "mean_field")
+ROBUST = ("micheli2024", "kaiming", "mean_field")
 
 
 def _robustness(settings: Settings, labels: Labels) -> None:
@@ -163,7 +163,7 @@ FIG10 = Protocol(
         {"parameter": parameter, "value": value, "initialization": method}
         for parameter, values in VALUES.items()
         for value in values
-        for method in PAIR
+        for method in ROBUST
     ],
     apply=_robustness,
     sizes={
@@ -185,32 +185,55 @@ FIG10 = Protocol(
 )
 
 
+def _sweep(
+    name: str,
+    question: str,
+    source: str,
+    labels: tuple[str, ...],
+    conditions: list[Labels],
+    apply: Callable[[Settings, Labels], None],
+    note: str,
+    *,
+    series: str,
+    data: Settings = DIGITS,
+) -> Protocol:
+    """Ten epochs on digits under every condition; the label that is not the series is the x."""
+    (x,) = set(labels) - {series}
+    return Protocol(
+        name=name,
+        question=question,
+        source=source,
+        labels=labels,
+        conditions=conditions,
+        apply=apply,
+        sizes={
+            "desk": Size(_settings(data, MLP, 10), (0, 1, 2), note),
+            "smoke": Size(_settings(SMALL, SMALL_MLP, 1), (0,), SMOKE_NOTE),
+        },
+        x=x,
+        series=series,
+    )
+
+
 def _learning_rate(settings: Settings, labels: Labels) -> None:
     _initialization(settings, labels)
     settings["training"]["learning_rate"] = labels["learning_rate"]
 
 
-LEARNING_RATE = Protocol(
-    name="learning-rate-digits",
-    question="Does another learning rate mend what an initialization lost?",
-    source="this book, for the fairness of Figs. 8 to 10 of Micheli et al. 2024",
-    labels=("learning_rate", "initialization"),
-    conditions=[
+LEARNING_RATE = _sweep(
+    "learning-rate-digits",
+    "Does another learning rate mend what an initialization lost?",
+    "this book, for the fairness of Figs. 8 to 10 of Micheli et al. 2024",
+    ("learning_rate", "initialization"),
+    [
         {"learning_rate": rate, "initialization": method}
         for rate in (3e-4, 1e-3, 3e-3, 1e-2)
         for method in ("micheli2024", "kaiming", "rossbroich2022", "mean_field")
     ],
-    apply=_learning_rate,
-    sizes={
-        "desk": Size(
-            _settings(DIGITS | {"held_out": 300}, MLP, 10),
-            (0, 1, 2),
-            "1,142 images for training, 300 to choose by, 10 epochs; about 10 s of one core each.",
-        ),
-        "smoke": Size(_settings(SMALL, SMALL_MLP, 1), (0,), SMOKE_NOTE),
-    },
-    x="learning_rate",
+    _learning_rate,
+    "1,142 images for training, 300 to choose by, 10 epochs; about 10 s of one core each.",
     series="initialization",
+    data=DIGITS | {"held_out": 300},
 )
 
 
@@ -219,26 +242,18 @@ def _gain(settings: Settings, labels: Labels) -> None:
     settings["network"]["depth"] = labels["depth"]
 
 
-GAIN = Protocol(
-    name="gain-digits",
-    question="Which gain n·Var[w] trains best, whatever method it comes from?",
-    source="this book, beside Figs. 8 to 10 of Micheli et al. 2024",
-    labels=("depth", "gain"),
-    conditions=[
+GAIN = _sweep(
+    "gain-digits",
+    "Which gain n·Var[w] trains best, whatever method it comes from?",
+    "this book, beside Figs. 8 to 10 of Micheli et al. 2024",
+    ("depth", "gain"),
+    [
         {"depth": depth, "gain": gain}
         for depth in (10, 5)
         for gain in (2.0, 3.0, 4.0, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 10.0)
     ],
-    apply=_gain,
-    sizes={
-        "desk": Size(
-            _settings(DIGITS, MLP, 10),
-            (0, 1, 2),
-            "All 1,442 images, 10 epochs; 6 to 12 s of one core each. " + FIXED,
-        ),
-        "smoke": Size(_settings(SMALL, SMALL_MLP, 1), (0,), SMOKE_NOTE),
-    },
-    x="gain",
+    _gain,
+    "All 1,442 images, 10 epochs; 6 to 12 s of one core each. " + FIXED,
     series="depth",
 )
 
@@ -248,26 +263,18 @@ def _sharpness(settings: Settings, labels: Labels) -> None:
     settings["network"]["surrogate"] = {"shape": "arctan", "sharpness": labels["sharpness"]}
 
 
-SHARPNESS = Protocol(
-    name="sharpness-digits",
-    question="Does a wider surrogate train what too small or too large a gain lost?",
-    source="this book: how gradients fade in silent layers and disagree behind firing ones",
-    labels=("gain", "sharpness"),
-    conditions=[
+SHARPNESS = _sweep(
+    "sharpness-digits",
+    "Does a wider surrogate train what too small or too large a gain lost?",
+    "this book: how gradients fade in silent layers and disagree behind firing ones",
+    ("gain", "sharpness"),
+    [
         {"gain": gain, "sharpness": sharpness}
         for sharpness in (0.125, 0.25, 0.5, 1.0, 2.0)
         for gain in (1.0, 2.0, 5.0, 6.3, 8.0)
     ],
-    apply=_sharpness,
-    sizes={
-        "desk": Size(
-            _settings(DIGITS, MLP, 10),
-            (0, 1, 2),
-            "All 1,442 images, 10 epochs; about 12 s of one core each. " + FIXED,
-        ),
-        "smoke": Size(_settings(SMALL, SMALL_MLP, 1), (0,), SMOKE_NOTE),
-    },
-    x="sharpness",
+    _sharpness,
+    "All 1,442 images, 10 epochs; about 12 s of one core each. " + FIXED,
     series="gain",
 )
 
@@ -277,26 +284,18 @@ def _epsilon(settings: Settings, labels: Labels) -> None:
     settings["training"]["epsilon"] = labels["epsilon"]
 
 
-EPSILON = Protocol(
-    name="epsilon-digits",
-    question="Is it silence, or Adam's epsilon above the gradient, that keeps a network silent?",
-    source="this book, beside Figs. 8 and 9 of Micheli et al. 2024",
-    labels=("gain", "epsilon"),
-    conditions=[
+EPSILON = _sweep(
+    "epsilon-digits",
+    "Is it silence, or Adam's epsilon above the gradient, that keeps a network silent?",
+    "this book, beside Figs. 8 and 9 of Micheli et al. 2024",
+    ("gain", "epsilon"),
+    [
         {"gain": gain, "epsilon": epsilon}
         for epsilon in (1e-8, 1e-12, 1e-20)
         for gain in (1.0, 2.0, 3.0, 6.3)
     ],
-    apply=_epsilon,
-    sizes={
-        "desk": Size(
-            _settings(DIGITS, MLP, 10),
-            (0, 1, 2),
-            "All 1,442 images, 10 epochs; about 10 s of one core each. " + FIXED,
-        ),
-        "smoke": Size(_settings(SMALL, SMALL_MLP, 1), (0,), SMOKE_NOTE),
-    },
-    x="epsilon",
+    _epsilon,
+    "All 1,442 images, 10 epochs; about 10 s of one core each. " + FIXED,
     series="gain",
 )
 
