@@ -29,11 +29,13 @@ from snnlib.experiments import (
 )
 from snnlib.experiments import __main__ as command
 from snnlib.experiments.__main__ import main
+from snnlib.experiments.flat_minima import COLUMNS
 from snnlib.experiments.protocol import key
 from snnlib.experiments.provenance import FIELDS
 from snnlib.experiments.task import build, load, train
 
 ROOT = Path(__file__).resolve().parent.parent
+LABELS = COLUMNS[:4]  # of the table of flat minima
 
 # Two conditions that differ and one that does the same as another, two seeds: four runs, six rows.
 SMALL = replace(
@@ -630,10 +632,10 @@ def test_a_row_is_made_again_and_compared(two_protocols, capsys):
     capsys.readouterr()
     assert main(["check", "a", *OPTIONS, "--row", "2"]) == 0
     shown = capsys.readouterr().out
-    assert "compared in all digits, as machine, threads and versions are the same" in shown
+    assert "compared in all digits, as all that decides them is the same: versions, " in shown
     assert "test_accuracy, test_loss, train_accuracy, train_loss, diverged" in shown
     assert main(["check", "--within", "1", *OPTIONS]) == 0
-    assert capsys.readouterr().out.count("  agrees") == 6
+    assert capsys.readouterr().out.count("  equal\n") == 6
 
     def check(**changes):
         experiments.write(path, PROTOCOLS["a"], [table[0] | changes, *table[1:]])
@@ -642,9 +644,13 @@ def test_a_row_is_made_again_and_compared(two_protocols, capsys):
 
     status, shown = check(train_accuracy=[0.1, 0.111112])
     assert status == 1 and "train_accuracy: stored 0.1 0.111112, now 0.1 0.111111" in shown
-    status, shown = check(machine="another")
-    assert status == 0
-    assert "compared with the spread of seeds, as machine differ" in shown
+    for name, value in (("machine", "another"), ("kernels", "others"), ("arithmetic", "0" * 12)):
+        status, shown = check(**{name: value})
+        assert status == 0 and "  within the seeds' spread\n" in shown
+        assert "compared with the spread of seeds, at most one sound row in 1,000 lies" in shown
+        assert f"    {name} {value} there and {table[0][name]} here\n" in shown
+    status, shown = check(processor="")
+    assert status == 0 and "    processor not recorded\n" in shown
     status, shown = check(machine="another", seed=0, train_loss=[500.0])
     assert status == 0, "the seeds of this table differ by 1, and by 500"
     assert main(["check", "a", *OPTIONS, "--row", "7"]) == 2
@@ -664,21 +670,84 @@ def test_another_machine_has_to_stay_within_the_seeds():
         for s in range(3)
     ]
     pooled = float(values.var(1).mean().sqrt())
-    half = stats.t.isf(5e-4, 40) * pooled * math.sqrt(4 / 3)
+    # three numbers: x, mean and last entry of the curve
+    scale = pooled * math.sqrt(4 / 3)
+    half = max(stats.t.isf(checking.LEVEL / 3 / 2, 40), checking.HEAVIEST) * scale
 
     def wrong(x, last):
         found = {"x": x, "train_loss": [9.0, last]}
         return checking.compare_with_seeds(table[0], found, table, ["a"]).wrong
 
     mean = float(values[0].mean())
-    assert wrong(mean + 0.99 * half, mean) == []
-    assert len(wrong(mean + 1.01 * half, mean)) == 1
-    assert wrong(mean, mean - 1.01 * half)[-1].startswith("last train_loss: now")
+    for side in (-1, 1):
+        assert wrong(mean + side * 0.99 * half, mean) == []
+        assert len(wrong(mean + side * 1.01 * half, mean)) == 1
+        assert wrong(mean, mean + side * 1.01 * half)[-1].startswith("last train_loss: now")
     with pytest.raises(ValueError, match="no condition of the table has two seeds"):
         checking.compare_with_seeds(table[0], {"x": 1.0}, table[::3], ["a"])
 
 
+def test_students_value_counts_where_it_is_the_wider():
+    """Two conditions of two seeds: with two degrees of freedom, t at 1e-3 is 31.6."""
+    table = [{"a": a, "seed": s, "x": 10.0 * a + s} for a in (0, 1) for s in (0, 1)]
+    half = stats.t.isf(5e-4, 2) * math.sqrt(0.5) * math.sqrt(1.5)
+
+    def wrong(x):
+        return checking.compare_with_seeds(table[0], {"x": x}, table, ["a"]).wrong
+
+    assert not wrong(0.5 + 0.99 * half) and wrong(0.5 + 1.01 * half) and wrong(0.5 - 1.01 * half)
+
+
+@pytest.mark.parametrize("table", [*TABLES, "flat-minima.csv"])
+def test_every_stored_row_lies_within_the_spread_of_the_others(table):
+    """The stated level is that of these tables: none of their rows, held out, would be refused."""
+    path = ROOT / "results" / table
+    labels = (
+        LABELS if table == "flat-minima.csv" else PROTOCOLS[path.stem.rpartition("-")[0]].labels
+    )
+    rows = experiments.read(path)
+    for row in rows:
+        others = [r for r in rows if r is not row and ("key" not in r or r["key"] != row["key"])]
+        own = [r for r in others if all(r[name] == row[name] for name in labels)]
+        if own:
+            assert checking.compare_with_seeds(own[0], row, others, labels).wrong == []
+
+
+def test_a_row_equals_itself_here_and_is_compared_by_spread_under_other_instructions(tmp_path):
+    """A table made in processes of their own, and checked with and without wide instructions."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from snnlib.experiments import __main__ as command\n"
+        "from tests.test_experiments import PROTOCOLS, SMALL\n"
+        "PROTOCOLS['frozen-threshold'] = SMALL\n"
+        "sys.exit(command.main(sys.argv[1:]))\n",
+        encoding="utf-8",
+    )
+    place = ["--size", "smoke", "--cache", str(tmp_path), "--table", str(tmp_path / "scratch.csv")]
+
+    def call(name, **environment):
+        return subprocess.run(
+            [sys.executable, script, name, "frozen-threshold", *place],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            encoding="utf-8",
+        )
+
+    made = call("run")
+    assert made.returncode == 0, made.stderr
+    here = call("check")
+    assert here.returncode == 0 and here.stdout.endswith("  equal\n"), here.stdout + here.stderr
+    if torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        pytest.skip("this process has no wide instructions to leave out")
+    there = call("check", ATEN_CPU_CAPABILITY="default")
+    assert there.returncode == 0, there.stdout + there.stderr
+    assert "    kernels torch " in there.stdout and "    arithmetic " in there.stdout
+    assert there.stdout.endswith("  within the seeds' spread\n"), there.stdout
+
+
 def test_the_cheapest_stored_row_is_made_again(monkeypatch, capsys):
-    """In all digits on the kind of machine that made it, else within the spread of its seeds."""
+    """In all digits where all that decides them is as it was, else within the spread of seeds."""
     monkeypatch.chdir(ROOT)
     assert main(["check"]) == 0, capsys.readouterr().out

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from snnlib.experiments.checking import Outcome, repeat
+from snnlib.experiments.checking import LEVEL, Outcome, repeat
 from snnlib.experiments.plotting import plot
 from snnlib.experiments.protocol import Protocol
 from snnlib.experiments.protocols import PROTOCOLS
+from snnlib.experiments.provenance import PLACE
 from snnlib.experiments.results import Row, read, rows, write
 from snnlib.experiments.runner import RunFailed, Status, Task, queue, status, work
 from snnlib.experiments.store import Store
@@ -312,13 +313,20 @@ def _report(sample: _Sample) -> int:
     print(f"{sample.path}, row {sample.number}: {sample.row['seconds']} s when it was stored")
     outcome = sample.make()
     if outcome.elsewhere:
-        way = f"with the spread of seeds, as {' and '.join(outcome.elsewhere)} differ"
+        agrees = "within the seeds' spread"
+        print(
+            f"  compared with the spread of seeds, at most one sound row in {1 / LEVEL:,.0f} lies"
+        )
+        print("  outside, as rounding may differ from where the row was made:")
+        for reason in outcome.elsewhere:
+            print(f"    {reason}")
     else:
-        way = "in all digits, as machine, threads and versions are the same"
-    print(f"  compared {way}: {', '.join(outcome.compared)}")
+        agrees = "equal"
+        print(f"  compared in all digits, as all that decides them is the same: {', '.join(PLACE)}")
+    print(f"  metrics: {', '.join(outcome.compared)}")
     for line in outcome.wrong:
         print(f"  differs: {line}")
-    print("  differs" if outcome.wrong else "  agrees")
+    print("  differs" if outcome.wrong else f"  {agrees}")
     return int(bool(outcome.wrong))
 
 

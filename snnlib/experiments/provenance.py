@@ -1,8 +1,7 @@
-"""Where a result comes from: command, commit, versions, kind of machine, threads."""
+"""Where a result comes from: command, commit, versions, machine and its arithmetic, threads."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -11,11 +10,18 @@ from pathlib import Path
 import torch
 
 import snnlib
+from snnlib.experiments import machine
 
-__all__ = ["FIELDS", "provenance"]
+__all__ = ["FIELDS", "PLACE", "TEXTS", "provenance"]
 
-FIELDS = ("command", "commit", "versions", "machine", "threads", "seconds")
-"""Columns that say where a row comes from."""
+TEXTS = ("command", "commit", "versions", "machine", "processor", "kernels", "arithmetic")
+"""Columns that are texts, also where they look like numbers."""
+
+FIELDS = (*TEXTS, "threads", "seconds")
+"""Columns that say where a row comes from. Rows of the first tables lack some: they are empty."""
+
+PLACE = ("versions", "machine", "processor", "kernels", "arithmetic", "threads")
+"""Columns that have to be equal for numbers to be."""
 
 
 def provenance(command: str) -> dict[str, str | int]:
@@ -26,18 +32,19 @@ def provenance(command: str) -> dict[str, str | int]:
 
     Returns:
         `command`; `commit`, with "+changes" if the library differs from it and empty outside a
-        repository; `versions`; `machine`: processor, number of cores and GPU, no names; `threads`.
+        repository; `versions`; `machine`, `processor`, `kernels` and `arithmetic` as in
+        `snnlib.experiments.machine`; `threads`.
     """
     versions = [f"python {platform.python_version()}", f"snnlib {snnlib.__version__}"]
     versions += [f"{name} {metadata.version(name)}" for name in ("torch", "numpy")]
-    machine = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
-    if torch.cuda.is_available():
-        machine += f", {torch.cuda.get_device_name()}"
     return {
         "command": command,
         "commit": _commit(),
         "versions": ", ".join(versions),
-        "machine": machine,
+        "machine": machine.machine(),
+        "processor": machine.processor(),
+        "kernels": machine.kernels(),
+        "arithmetic": machine.arithmetic(),
         "threads": torch.get_num_threads(),
     }
 
@@ -52,17 +59,11 @@ def _commit() -> str:
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()

@@ -13,7 +13,7 @@ import numpy as np
 
 from snnlib._significance import critical_value
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.provenance import FIELDS
+from snnlib.experiments.provenance import FIELDS, TEXTS
 from snnlib.experiments.sealed import read_sealed, write_sealed
 from snnlib.experiments.store import Store
 
@@ -79,7 +79,7 @@ def rows(protocol: Protocol, size: str, store: Store, *, table: Sequence[Row] = 
         condition = run.labels | {"seed": run.seed}
         content = store.load(run.key)
         if content is not None:
-            origin = {name: content["provenance"][name] for name in FIELDS}
+            origin = {name: content["provenance"].get(name) for name in FIELDS}
             found.append(condition | content["metrics"] | {"key": run.key} | origin)
         elif run.key in elsewhere:
             row = elsewhere[run.key]
@@ -195,7 +195,7 @@ def cell(name: str, value: Any) -> str:
 def _value(name: str, text: str) -> Any:
     if name in LISTS or (text.startswith("[") and text.endswith("]")):
         return [float(entry) for entry in text.strip("[]").split()]
-    if name in ("key", "diverged", *FIELDS[:4]):
+    if name in ("key", "diverged", *TEXTS):
         return text
     if text in ("True", "False"):
         return text == "True"
