@@ -182,6 +182,16 @@ def _put_into_book_cache(path: Path, seconds: float) -> None:
     )
 
 
+def _machine() -> str:
+    """What decides the bits here; the failure itself is what counts, so no error of its own."""
+    try:
+        from snnlib.experiments import machine
+
+        return machine.describe()
+    except Exception as error:
+        return f"not known: {type(error).__name__}: {error}"
+
+
 def _audit() -> list[str]:
     from snnlib import ledger
 
@@ -192,8 +202,11 @@ def _audit() -> list[str]:
     return list(ledger.audit(chapters.CLAIMS, executed))
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was kept and what the audit found."""
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
+    """Say what was kept, what the audit found, and after a failure on which machine."""
+    if exitstatus != pytest.ExitCode.OK:
+        terminalreporter.section("machine")
+        terminalreporter.line(_machine())
     stash = terminalreporter.config.stash
     if REMARKS not in stash:
         return

@@ -1,5 +1,6 @@
 """The runner: equal runs once, killed sweeps resumed, damaged results refused, tables."""
 
+import functools
 import json
 import math
 import multiprocessing
@@ -393,12 +394,12 @@ def test_stored_results_belong_to_the_protocols(table):
 # --- clusters -------------------------------------------------------------------------------------
 
 
-def train_or_die(settings):
-    """The first worker that gets the first run of seed 1 is killed in it."""
+def train_or_die(killed, settings):
+    """The first worker that gets the first run of seed 1 is killed in it, and leaves a file."""
     threshold = settings["network"]["threshold"]
     if settings["seed"] == 1 and threshold == 0.5 and multiprocessing.parent_process():
         try:
-            Path(os.environ["SNNLIB_TEST_KILLED"]).open("x").close()
+            killed.open("x").close()
         except FileExistsError:
             pass
         else:
@@ -407,10 +408,9 @@ def train_or_die(settings):
 
 
 @pytest.fixture
-def two_workers(monkeypatch, tmp_path):
+def two_workers():
     """The address of a cluster with two worker processes, one and two threads."""
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
-    monkeypatch.setenv("SNNLIB_TEST_KILLED", str(tmp_path / "killed"))
     # forked from one process that has imported everything, so that three of them start quickly
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
         context = distributed.utils.get_mp_context()
@@ -429,7 +429,8 @@ def test_a_cluster_gives_the_same_results_though_a_worker_dies(finished, tmp_pat
         "smoke",
         store,
         cluster=two_workers,
-        train=train_or_die,
+        # no variable of the environment: a server of forks that runs already would not know it
+        train=functools.partial(train_or_die, tmp_path / "killed"),
         on_result=lambda run, content: seen.append(store.path(run.key).exists()),
     )
     assert made == 4 and seen == [True] * 4  # each is here as soon as it has ended
