@@ -3,12 +3,13 @@
 # make serve   render the book and serve it on localhost
 # make lab     open the chapters in JupyterLab
 # make seeds   repeat the random checks under 20 other seeds
+# make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make lint    ruff and mypy
 # make clean   remove what the builds made; distclean also removes the environment
 #
 # PYTHON=python3.12        the interpreter that makes the environment (3.11 or newer)
 # PIP_OPTIONS="..."        passed to every pip install
-# ARGS="..."               passed to pytest (test), to the seeds runner (seeds) or to JupyterLab (lab)
+# ARGS="..."               passed to pytest (test), to the runners (seeds, portability) or to JupyterLab (lab)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test serve lab seeds lint env clean distclean
+.PHONY: book test serve lab seeds portability lint env clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -38,6 +39,9 @@ lab: $(VENV)/lab
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)
+
+portability: env
+	$(RUN) -m tools.portability $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

@@ -42,7 +42,7 @@ PROBLEMS = pytest.StashKey[list[str]]()
 
 def _line_of(path: Path, source: str) -> int:
     """Line of the text notebook where a cell's code begins."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     return text.count("\n", 0, max(text.find(source), 0)) + 1
 
 

@@ -568,17 +568,17 @@ def test_command_line(two_protocols, capsys):
     assert capsys.readouterr().out == "a smoke: 4 of 4 runs\n"
     pytest.importorskip("matplotlib").use("Agg")
     assert main(["plot", "a", "b", *OPTIONS]) == 0
-    assert Path("a-smoke.svg").read_text().startswith("<")
+    assert Path("a-smoke.svg").read_text(encoding="utf-8").startswith("<")
 
 
 def test_what_a_table_holds_is_not_made_again(two_protocols, capsys):
     assert main(["run", "--all", *OPTIONS]) == 0
-    before = Path("results/a-smoke.csv").read_text()
+    before = Path("results/a-smoke.csv").read_text(encoding="utf-8")
     capsys.readouterr()
     there = ["--size", "smoke", "--cache", "another"]
     assert main(["run", "--all", *there]) == 0
     assert "1/" not in capsys.readouterr().out
-    assert Path("results/a-smoke.csv").read_text() == before
+    assert Path("results/a-smoke.csv").read_text(encoding="utf-8") == before
     assert main(["status", "b", *there]) == 0
     assert "b smoke: 4 of 4" in capsys.readouterr().out
     assert main(["run", "b", "--again", "--seeds", "1", *there]) == 0

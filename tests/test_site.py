@@ -538,7 +538,7 @@ def test_every_code_cell_is_executed(path: Path) -> None:
     """A code cell inside a directive would be shown and never run."""
     jupytext = pytest.importorskip("jupytext")
     cells = [c for c in jupytext.read(path).cells if c.cell_type == "code"]
-    assert path.read_text().count("{code-cell}") == len(cells)
+    assert path.read_text(encoding="utf-8").count("{code-cell}") == len(cells)
 
 
 def test_table_of_contents_names_pages_that_exist() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools import book as book_tool
-from tools import chapters, seeds
+from tools import chapters, portability, seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -322,3 +322,32 @@ def test_a_claim_without_evidence_fails_a_full_run(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 passed" in done.stdout
     assert "ledger: book.lonely: no evidence" in done.stdout
+
+
+# --- other machines -------------------------------------------------------------------------------
+
+
+def test_the_sensitive_tests_exist_and_names_are_unique():
+    assert all((ROOT / path).exists() for path in portability.SENSITIVE)
+    names = [imitation.name for imitation in portability.IMITATIONS]
+    assert len(set(names)) == len(names)
+    assert sum(path.startswith("notebooks/") for path in portability.SENSITIVE) == 3
+
+
+def test_an_imitation_reaches_the_tests_and_a_failing_one_fails(tmp_path, monkeypatch, capsys):
+    test = tmp_path / "test_place.py"
+    test.write_text("import os\ndef test_it(): assert os.environ['PLACE'] == 'there'\n")
+    imitations = (
+        portability.Imitation("there", {"PLACE": "there"}),
+        portability.Imitation("elsewhere", {"PLACE": "elsewhere"}),
+        portability.Imitation("nowhere", missing=lambda: "nobody can"),
+    )
+    monkeypatch.setattr(portability, "IMITATIONS", imitations)
+    monkeypatch.setattr(portability, "SENSITIVE", (str(test), "-n0"))
+    monkeypatch.setattr(portability, "LOGS", tmp_path / "logs")
+    assert portability.main(["there", "nowhere"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 passed" in shown and "skipped: nobody can" in shown
+    assert portability.main([]) == 1
+    assert "FAILED" in capsys.readouterr().out
+    assert "machine     " in (tmp_path / "logs" / "elsewhere.txt").read_text()

@@ -58,9 +58,9 @@ def main() -> None:
     """Bring the book up to date and print its path."""
     execute()
     target = wanted()
-    if not (INDEX.exists() and STAMP.exists() and STAMP.read_text() == target):
+    if not (INDEX.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == target):
         render()
-        STAMP.write_text(target)
+        STAMP.write_text(target, encoding="utf-8")
     print(INDEX)
 
 

@@ -45,7 +45,7 @@ def is_executable(path: Path) -> bool:
         return False
     if NOTEBOOKS in path.parents:
         return True
-    header = re.match(r"---\n(.*?)^---$", path.read_text(), flags=re.S | re.M)
+    header = re.match(r"---\n(.*?)^---$", path.read_text(encoding="utf-8"), flags=re.S | re.M)
     return BOOK in path.parents and header is not None and "kernelspec:" in header[1]
 
 
@@ -111,14 +111,14 @@ def expected_fingerprints() -> dict[str, str]:
 
 def recorded_fingerprints() -> dict[str, str]:
     """Read what the executed copies were made from."""
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     return {name: made for name, made in record.items() if (EXECUTED / f"{name}.ipynb").exists()}
 
 
 def write_fingerprints(record: Mapping[str, str]) -> None:
     """Store what the executed copies were made from."""
     RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n")
+    RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n", encoding="utf-8")
 
 
 def stale_chapters() -> list[Path]:

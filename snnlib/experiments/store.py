@@ -44,7 +44,7 @@ class Store:
             CorruptResult: If the file is damaged or belongs to other settings.
         """
         try:
-            text = self.path(name).read_text()
+            text = self.path(name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         try:
