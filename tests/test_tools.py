@@ -343,7 +343,8 @@ def test_an_imitation_reaches_the_tests_and_a_failing_one_fails(tmp_path, monkey
         portability.Imitation("nowhere", missing=lambda: "nobody can"),
     )
     monkeypatch.setattr(portability, "IMITATIONS", imitations)
-    monkeypatch.setattr(portability, "SENSITIVE", (str(test), "-n0"))
+    # the project's conftest.py, as for its own tests
+    monkeypatch.setattr(portability, "SENSITIVE", (str(test), "-n0", "-p", "conftest"))
     monkeypatch.setattr(portability, "LOGS", tmp_path / "logs")
     assert portability.main(["there", "nowhere"]) == 0
     shown = capsys.readouterr().out
