@@ -411,6 +411,10 @@ def train_or_die(killed, settings):
 def two_workers():
     """The address of a cluster with two worker processes, one and two threads."""
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        pytest.skip(f"Dask's worker processes need semaphores: {error}")
     # forked from one process that has imported everything, so that three of them start quickly
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
         context = distributed.utils.get_mp_context()
