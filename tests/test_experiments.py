@@ -652,7 +652,7 @@ def test_a_row_is_made_again_and_compared(two_protocols, capsys):
     for name, value in (("machine", "another"), ("kernels", "others"), ("arithmetic", "0" * 12)):
         status, shown = check(**{name: value})
         assert status == 0 and "  within the seeds' spread\n" in shown
-        assert "compared with the spread of seeds, at most one sound row in 1,000 lies" in shown
+        assert "compared with the spread of seeds, level 0.001 for the row," in shown
         assert f"    {name} {value} there and {table[0][name]} here\n" in shown
     status, shown = check(processor="")
     assert status == 0 and "    processor not recorded\n" in shown

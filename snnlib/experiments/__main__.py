@@ -314,10 +314,8 @@ def _report(sample: _Sample) -> int:
     outcome = sample.make()
     if outcome.elsewhere:
         agrees = "within the seeds' spread"
-        print(
-            f"  compared with the spread of seeds, at most one sound row in {1 / LEVEL:,.0f} lies"
-        )
-        print("  outside, as rounding may differ from where the row was made:")
+        print(f"  compared with the spread of seeds, level {LEVEL:g} for the row,")
+        print("  as rounding may differ from where the row was made:")
         for reason in outcome.elsewhere:
             print(f"    {reason}")
     else:

@@ -40,14 +40,14 @@ __all__ = [
 ]
 
 LEVEL = 1e-3
-"""Probability that a sound row is refused: that any of its numbers lies outside its interval."""
+"""Level of a row, any of its numbers outside, where the spread is normal and equal."""
 
 HEAVIEST = 9.0
 """Least half-width, in units of s √(1 + 1/n).
 
 Held out from its condition, each of the 1,180 rows stored at first stays inside (the farthest is
-at 8.8), so a row that is exchangeable with them is refused with probability 1/1181 at most. A test
-repeats this with the tables as they are.
+at 8.8). It was chosen on these rows, and so was what is compared of a list: that none is refused
+is a fit, not a proof of the level. A test repeats it with the tables as they are.
 """
 
 CURVES = ("train_accuracy", "train_loss", "held_out_accuracy", "held_out_loss")
