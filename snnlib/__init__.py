@@ -13,6 +13,7 @@ Example:
     0.5
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,24 +25,23 @@ __all__ = [
     "data",
     "dialects",
     "experiments",
-    "figures",
     "fold",
     "init",
     "interop",
     "ledger",
     "meanfield",
     "membrane",
-    "moments",
     "networks",
     "neurons",
+    "page",
     "probe",
     "running",
     "surrogate",
-    "tables",
     "training",
 ]
 
 _SUBMODULES = frozenset(__all__) - {"__version__"}
+_MOVED = {"figures": "page.figures", "moments": "ledger.moments", "tables": "page.tables"}
 
 if TYPE_CHECKING:
     from . import (
@@ -49,20 +49,18 @@ if TYPE_CHECKING:
         data,
         dialects,
         experiments,
-        figures,
         fold,
         init,
         interop,
         ledger,
         meanfield,
         membrane,
-        moments,
         networks,
         neurons,
+        page,
         probe,
         running,
         surrogate,
-        tables,
         training,
     )
 
@@ -71,6 +69,10 @@ def __getattr__(name: str) -> Any:
     """Import a submodule when it is first asked for (PEP 562)."""
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
+    if name in _MOVED:
+        place = f"{__name__}.{_MOVED[name]}"
+        warnings.warn(f"{__name__}.{name} is {place} now", DeprecationWarning, stacklevel=2)
+        return import_module(place)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

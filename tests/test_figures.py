@@ -18,7 +18,7 @@ import matplotlib as mpl
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from snnlib import figures
+from snnlib.page import figures
 
 
 @pytest.fixture(autouse=True)

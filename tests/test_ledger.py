@@ -242,6 +242,38 @@ def test_a_malformed_list_of_claims_is_refused(tmp_path, old, new, message):
         ledger.read_claims(tmp_path / "nothing.yml")
 
 
+def test_the_files_of_a_folder_are_one_list(tmp_path):
+    head, tail = CLAIMS.split("claims:\n")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "a.yml").write_text(head)
+    (tmp_path / "book" / "z.yml").write_text("claims:\n" + tail)
+    alone = tmp_path / "alone.txt"
+    alone.write_text(CLAIMS)
+    assert ledger.read_claims(tmp_path).claims == ledger.read_claims(alone).claims
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("sources: {paper: Another}", r"source 'paper' is in .*a\.yml and in .*b\.yml"),
+        ("symbols: {paper: {}}", r"symbol 'paper' is in .*a\.yml and in .*b\.yml"),
+        ("claims: {paper.mean: {}}", r"claim 'paper\.mean' is in .*a\.yml and in .*b\.yml"),
+        ("claim: {paper.other: {}}", r"b\.yml: key 'claim' is not in"),
+        ("claims: {x: {}, x: {}}", r"b\.yml: key 'x' comes twice"),
+    ],
+)
+def test_a_name_in_two_files_is_refused(tmp_path, second, message):
+    (tmp_path / "a.yml").write_text(CLAIMS)
+    (tmp_path / "b.yml").write_text(second)
+    with pytest.raises(ValueError, match=message):
+        ledger.read_claims(tmp_path)
+
+
+def test_an_empty_folder_is_no_list_of_claims(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no list of claims"):
+        ledger.read_claims(tmp_path)
+
+
 def test_a_chapter_parses_the_statements_that_it_uses(tmp_path):
     path = tmp_path / "claims.yml"
     path.write_text(CLAIMS.replace("Eq(v, n*p)", "Eq(v, n*)", 1))

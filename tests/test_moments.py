@@ -6,7 +6,7 @@ import pytest
 import sympy as sp
 from sympy.stats import Bernoulli, E, Normal
 
-from snnlib.moments import Algebra
+from snnlib.ledger.moments import Algebra
 
 a, b, c = sp.symbols("a b c")
 

@@ -297,7 +297,10 @@ class SmallBook:
         (self.source / "book" / f"{name}.md").write_text(text)
 
     def claims(self, content: dict[str, Any]) -> None:
-        (self.source / "book" / "claims.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+        (self.source / "book" / "claims").mkdir(exist_ok=True)
+        (self.source / "book" / "claims" / "all.yml").write_text(
+            yaml.safe_dump(content, sort_keys=False)
+        )
 
     def chapter(self, name: str, claim_id: str, verdict: str) -> None:
         path = self.source / "notebooks" / f"{name}.ipynb"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnlib import tables
+from snnlib.page import tables
 
 
 def test_cells_are_formatted_by_kind():

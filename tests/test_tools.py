@@ -112,8 +112,8 @@ def book(tmp_path, monkeypatch):
     monkeypatch.setattr(chapters, "EXECUTED", tmp_path / "_build" / "executed")
     monkeypatch.setattr(chapters, "RECORD", tmp_path / "_build" / "executed" / "prints.json")
     monkeypatch.delenv("SNNLIB_SEED", raising=False)
-    for name in ("snnlib/a.py", "book/claims.yml", "requirements.txt", "results/a.json"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("snnlib/a.py", "book/claims/a.yml", "requirements.txt", "results/a.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     for name in ("one", "two"):
         chapters.executed_copy(write_chapter(tmp_path / "notebooks" / f"{name}.md")).parent.mkdir(
@@ -127,7 +127,7 @@ def book(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["snnlib/a.py", "snnlib/new.py", "book/claims.yml", "requirements.txt", "results/a.json"],
+    ["snnlib/a.py", "snnlib/new.py", "book/claims/a.yml", "requirements.txt", "results/a.json"],
 )
 def test_an_edit_of_what_all_share_makes_every_chapter_stale(book, name):
     (book / name).write_text("edited")
@@ -283,7 +283,8 @@ def run_pytest(tmp_path, claims="", **notebooks):
     for name in ("results", "book"):
         (tmp_path / name).mkdir()
     (tmp_path / "requirements.txt").write_text("")
-    (tmp_path / "book" / "claims.yml").write_text(
+    (tmp_path / "book" / "claims").mkdir()
+    (tmp_path / "book" / "claims" / "book.yml").write_text(
         f"sources: {{book: this book}}\nclaims:\n{claims}"
     )
     for name, cells in notebooks.items():

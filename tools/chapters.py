@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BOOK = ROOT / "book"
-CLAIMS = BOOK / "claims.yml"
+CLAIMS = BOOK / "claims"
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"  # executed copies of the chapters, as .ipynb
 CACHE = BUILD / ".jupyter_cache"  # where the book looks for them
@@ -102,7 +102,7 @@ def expected_fingerprints() -> dict[str, str]:
     results, the lock file, the claims (their number sets the significance level), the base seed
     and the Python version.
     """
-    shared = files("snnlib", "results", "requirements.txt", "book/claims.yml")
+    shared = files("snnlib", "results", "requirements.txt", "book/claims")
     beside = files("notebooks", "book", skip=(".md", ".ipynb"))
     shared += [path for path in beside if path.suffix == ".py" and "_ext" not in path.parts]
     common = fingerprint(shared, os.environ.get("SNNLIB_SEED", ""), sys.version)

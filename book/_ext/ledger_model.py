@@ -1,7 +1,8 @@
 """Claims, their evidence and what follows from both: pure functions, no Sphinx.
 
-A claim is an entry of ``claims.yml``; its evidence is what the ledger stored in the outputs of the
-chapters' executed notebooks. Everything the generated pages say is computed here.
+A claim is an entry of a file in ``book/claims``; its evidence is what the ledger stored in the
+outputs of the chapters' executed notebooks. Everything that the generated pages say is computed
+here.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Book:
-    """All rows, in the order of ``claims.yml``, and what is said about them."""
+    """All rows, in the order of the list of claims, and what is said about them."""
 
     rows: Mapping[str, Row] = field(default_factory=dict)
 

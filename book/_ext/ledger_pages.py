@@ -80,14 +80,26 @@ class Card(nodes.container):
 
 
 def claims_path(env: BuildEnvironment) -> Path:
-    """Path of the list of claims."""
+    """Folder (or file) of the list of claims."""
     return Path(env.srcdir) / env.config.ledger_claims
 
 
-def registered(env: BuildEnvironment) -> ledger.Claims:
-    """The list of claims, read once per change of the file."""
+def claims_files(env: BuildEnvironment) -> list[Path]:
+    """What the list of claims is read from; the folder too, which changes with its files."""
     path = claims_path(env)
-    stamp = path.stat().st_mtime_ns
+    return [path, *sorted(path.rglob("*"))]
+
+
+def depend_on_claims(env: BuildEnvironment) -> None:
+    """Note that the page that is being read depends on the list of claims."""
+    for path in claims_files(env):
+        env.note_dependency(str(path))
+
+
+def registered(env: BuildEnvironment) -> ledger.Claims:
+    """The list of claims, read once per change of its files."""
+    path = claims_path(env)
+    stamp = [(file, file.stat().st_mtime_ns) for file in claims_files(env)]
     cached = getattr(env.app, "_ledger_claims", None)
     if cached is None or cached[0] != stamp:
         cached = (stamp, ledger.read_claims(path))
@@ -115,7 +127,7 @@ class LedgerDirective(SphinxDirective):
 
     def remember(self) -> None:
         """Note that this page depends on the list of claims and is finished late."""
-        self.env.note_dependency(str(claims_path(self.env)))
+        depend_on_claims(self.env)
         ledger_pages(self.env).setdefault(self.env.docname, []).append(self.kind)
 
 
@@ -235,7 +247,7 @@ class ClaimRole(SphinxRole):
         text, _, target = self.text.strip().rpartition("<")
         claim_id = target.rstrip(">").strip()
         title = text.strip() if text else ""
-        self.env.note_dependency(str(claims_path(self.env)))
+        depend_on_claims(self.env)
         claim = registered(self.env).claims.get(claim_id)
         if claim is None:
             logger.warning(
@@ -704,7 +716,7 @@ def commit_of(folder: Path) -> str | None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, the role and the hooks."""
-    app.add_config_value("ledger_claims", "book/claims.yml", "env")
+    app.add_config_value("ledger_claims", "book/claims", "env")
     app.add_node(Slot)
     app.add_node(Card)
     for directive in (

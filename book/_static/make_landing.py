@@ -12,7 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snnlib import figures, init, meanfield, neurons
+from snnlib import init, meanfield, neurons
+from snnlib.page import figures
 
 DEPTH, WIDTH, RUNS, THRESHOLD = 100, 1000, 5, 1.0
 TITLE = (

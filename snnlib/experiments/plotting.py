@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snnlib import figures
 from snnlib._extras import require
 from snnlib._significance import critical_value
 from snnlib.experiments.protocol import Protocol
 from snnlib.experiments.results import Row, summarize
+from snnlib.page import figures
 
 __all__ = ["curves", "plot", "styles"]
 

@@ -140,11 +140,45 @@ def _without_repetition(yaml: Any, text: str) -> dict[str, Any]:
     return loaded
 
 
+def _content(path: Path) -> dict[str, dict[str, Any]]:
+    """Sources, symbols and claims of one file, or of all files of a folder as one list."""
+    yaml = require("yaml", "book")
+    if path.is_dir():
+        files = sorted(path.rglob("*.yml"))
+    elif path.is_file():
+        files = [path]
+    else:
+        files = []
+    if not files:
+        raise FileNotFoundError(
+            f"no list of claims at {path}: a chapter runs in the folder notebooks/ of the book"
+        )
+    merged: dict[str, dict[str, Any]] = {key: {} for key in ("sources", "symbols", "claims")}
+    came_from: dict[tuple[str, str], Path] = {}
+    for file in files:
+        try:
+            content = _without_repetition(yaml, file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+        if unknown := set(content or {}) - set(merged):
+            raise ValueError(f"{file}: key {min(unknown)!r} is not in {sorted(merged)}")
+        for key, entries in (content or {}).items():
+            for name, entry in (entries or {}).items():
+                if (key, name) in came_from:
+                    raise ValueError(
+                        f"{key[:-1]} {name!r} is in {came_from[key, name]} and in {file}"
+                    )
+                came_from[key, name] = file
+                merged[key][name] = entry
+    return merged
+
+
 def read_claims(path: str | os.PathLike[str], *, parse: bool = True) -> Claims:
     """Read and check a list of claims.
 
     Args:
-        path: the YAML file; its keys are `sources`, `symbols` and `claims`.
+        path: a folder of YAML files, or one such file; the keys of each are `sources`, `symbols`
+            and `claims`, and a name stands in one file only.
         parse: whether to parse all printed statements now; else each when it is asked for.
 
     Returns:
@@ -154,17 +188,11 @@ def read_claims(path: str | os.PathLike[str], *, parse: bool = True) -> Claims:
         FileNotFoundError: if there is no such file.
         ValueError: if an entry is malformed; the message names the claim and the key.
     """
-    yaml = require("yaml", "book")
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"no list of claims at {file}: a chapter runs in the folder notebooks/ of the book"
-        )
-    content = _without_repetition(yaml, file.read_text(encoding="utf-8"))
-    sources = content.get("sources") or {}
+    content = _content(Path(path))
+    sources = content["sources"]
     namespaces: dict[str, dict[str, Any]] = {}
     notation: dict[str, dict[Any, str]] = {}
-    for source, entries in (content.get("symbols") or {}).items():
+    for source, entries in content["symbols"].items():
         namespaces[source], notation[source] = {}, {}
         for name, spec in (entries or {}).items():
             symbol = _make_symbol(name, spec or {})
@@ -172,34 +200,9 @@ def read_claims(path: str | os.PathLike[str], *, parse: bool = True) -> Claims:
             if "latex" in (spec or {}):
                 notation[source][symbol] = spec["latex"]
     printer = Claims({}, namespaces, notation)
-    claims: dict[str, Claim] = {}
-    for name, spec in (content.get("claims") or {}).items():
-        spec = dict(spec)
-        text = spec.pop("printed", None)
-        spec["namespace"] = spec.get("namespace", spec.get("source"))
-        if text is not None:
-            spec["parse"] = partial(_printed, name, text, spec["namespace"], printer)
-        spec["uses"] = tuple(spec.get("uses") or ())
-        try:
-            claim = Claim(id=name, **spec)
-        except TypeError as error:
-            raise ValueError(f"claim {name}: {error}") from None
-        if claim.source not in sources:
-            raise ValueError(f"claim {name}: source {claim.source!r} is not in {sorted(sources)}")
-        if claim.verdict not in VERDICTS:
-            raise ValueError(f"claim {name}: verdict {claim.verdict!r} is not in {VERDICTS}")
-        if claim.read not in READ:
-            raise ValueError(f"claim {name}: read {claim.read!r} is not in {READ}")
-        if claim.verdict in ("refuted", "corrected") and claim.read in ("summary", "recalled"):
-            raise ValueError(
-                f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
-            )
-        if claim.level not in (None, "law", "curve"):
-            raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
-        if claim.entries < 0:
-            raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
-        citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
-        claims[name] = replace(claim, citation=citation)
+    claims = {
+        name: _claim(name, spec, sources, printer) for name, spec in content["claims"].items()
+    }
     for claim in claims.values():
         if parse:
             _ = claim.printed
@@ -213,6 +216,38 @@ def read_claims(path: str | os.PathLike[str], *, parse: bool = True) -> Claims:
             )
     _refuse_circles(claims)
     return Claims(claims, namespaces, notation)
+
+
+def _claim(
+    name: str, entry: Mapping[str, Any], sources: Mapping[str, str], printer: Claims
+) -> Claim:
+    """One checked entry of the list."""
+    spec = dict(entry)
+    text = spec.pop("printed", None)
+    spec["namespace"] = spec.get("namespace", spec.get("source"))
+    if text is not None:
+        spec["parse"] = partial(_printed, name, text, spec["namespace"], printer)
+    spec["uses"] = tuple(spec.get("uses") or ())
+    try:
+        claim = Claim(id=name, **spec)
+    except TypeError as error:
+        raise ValueError(f"claim {name}: {error}") from None
+    if claim.source not in sources:
+        raise ValueError(f"claim {name}: source {claim.source!r} is not in {sorted(sources)}")
+    if claim.verdict not in VERDICTS:
+        raise ValueError(f"claim {name}: verdict {claim.verdict!r} is not in {VERDICTS}")
+    if claim.read not in READ:
+        raise ValueError(f"claim {name}: read {claim.read!r} is not in {READ}")
+    if claim.verdict in ("refuted", "corrected") and claim.read in ("summary", "recalled"):
+        raise ValueError(
+            f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
+        )
+    if claim.level not in (None, "law", "curve"):
+        raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
+    if claim.entries < 0:
+        raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
+    citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
+    return replace(claim, citation=citation)
 
 
 def _printed(name: str, text: str, namespace: str, printer: Claims) -> tuple[Any, str]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-import sympy as sp
-from sympy.core.function import AppliedUndef
+from snnlib._extras import require
+
+require("sympy", "book")  # its error names the extra
+import sympy as sp  # noqa: E402
+from sympy.core.function import AppliedUndef  # noqa: E402
 
 __all__ = ["Decision", "decide", "is_zero"]
 

@@ -1,0 +1,77 @@
+"""A row of layers over time: all steps of a layer of weights are one matrix product."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from snnlib.networks.settings import check_integer
+
+
+def constant(x: Tensor, steps: int) -> Tensor:
+    r"""Repeat a static input over time without a copy: i[t] = x for t = 0, ..., T-1.
+
+    Args:
+        x: Input [batch, features...].
+        steps: Number of time steps T >= 1.
+
+    Returns:
+        A view [T, batch, features...] of x (read-only: all steps share their memory).
+
+    Raises:
+        ValueError: If `steps` is not a positive integer.
+
+    Source: Micheli et al. 2024, section IV-B: the input is fed at every time step.
+
+    Example:
+        >>> import torch
+        >>> x = torch.eye(2)
+        >>> current = constant(x, 3)
+        >>> current.shape, current.data_ptr() == x.data_ptr()
+        (torch.Size([3, 2, 2]), True)
+        >>> current.sum().item() == 3 * x.sum().item()
+        True
+    """
+    check_integer("steps", steps)
+    return x.expand(steps, *x.shape)
+
+
+class FeedForward(nn.Sequential):
+    """Layers in a row over time: [T, batch, features...] in, [T, batch, ...] out.
+
+    Linear and convolution layers see all time steps as rows of one batch. A current that repeats
+    the same values at every step (`constant`) passes its first such layer once.
+
+    Example:
+        Two steps through a layer of weights are the same as each step alone.
+
+        >>> import torch
+        >>> from collections import OrderedDict
+        >>> network = FeedForward(OrderedDict(linear=nn.Linear(3, 2)))
+        >>> x = torch.arange(12.0).reshape(2, 2, 3)
+        >>> torch.equal(network(x)[1], network(x[1:])[0])
+        True
+    """
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Output of the last layer.
+
+        Raises:
+            ValueError: If the current has fewer than the three dimensions [T, batch, features].
+        """
+        if current.dim() < 3:
+            raise ValueError(
+                "current must be [T, batch, features...] with at least three dimensions, "
+                f"got {tuple(current.shape)}"
+            )
+        # In one function: torch.compile would trace a helper once for layers of all shapes.
+        for layer in self:
+            steps = current.shape[0]
+            if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+                current = layer(current)
+            elif steps > 1 and current.stride(0) == 0:  # the same at every step
+                current = layer(current[0])
+                current = current.expand(steps, *current.shape)
+            else:
+                batch = current.shape[1]
+                current = layer(current.flatten(0, 1)).unflatten(0, (steps, batch))
+        return current

@@ -1,0 +1,56 @@
+"""Tables of computed numbers for chapters: one row per case, one column per oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+from snnlib import _html
+from snnlib._extras import require
+
+__all__ = ["render", "table"]
+
+
+def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | None = None) -> str:
+    r"""HTML of a table; headers and strings may hold mathematics as \( ... \).
+
+    Args:
+        columns: values by header, all of the same length.
+        formats: format specification by header for numbers; the default is ".4g".
+
+    Returns:
+        The HTML.
+
+    Raises:
+        ValueError: if the columns differ in length or a format names no column.
+
+    Example:
+        >>> "<td>0.25</td>" in render({"p": [0.25]})
+        True
+    """
+    formats = dict(formats or {})
+    unknown = set(formats) - set(columns)
+    if unknown:
+        raise ValueError(f"formats names no column: {sorted(unknown)}")
+    lengths = {header: len(values) for header, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns must have one length, got {lengths}")
+
+    def cell(header: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, Integral) and header not in formats:
+            return str(value)
+        return f"{float(value):{formats.get(header, '.4g')}}"
+
+    rows = zip(*columns.values(), strict=True)
+    return _html.table(
+        list(columns), [[cell(h, v) for h, v in zip(columns, row, strict=True)] for row in rows]
+    )
+
+
+def table(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | None = None) -> Any:
+    """Return a table that a notebook displays; arguments as in `render`."""
+    display = require("IPython.display", "book")
+    return display.HTML(render(columns, formats))
