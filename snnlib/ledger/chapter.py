@@ -28,6 +28,7 @@ class _State:
 
     claims: Claims | None = None
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    seed: int | None = None
 
 
 _state = _State()
@@ -44,7 +45,7 @@ def load(path: str | os.PathLike[str] = "../book/claims") -> None:
         ValueError: if an entry is malformed.
     """
     _state.claims = read_claims(path, parse=False)
-    _state.evidence = {}
+    _state.evidence, _state.seed = {}, None
 
 
 def loaded() -> Claims:
@@ -109,10 +110,10 @@ def show(*expressions: Any, source: str = "") -> None:
 
 
 def seed(stream: str) -> int:
-    """Seed of a named random stream: a hash of SNNLIB_SEED and the name.
+    """Seed of a named random stream: a hash of the base seed and the name.
 
-    Streams of different names are independent; changing the environment variable changes
-    them all.
+    Streams of different names are independent; the base seed, the environment
+    variable SNNLIB_SEED or `reseed`, changes them all.
 
     Args:
         stream: a name, unique within the book.
@@ -124,9 +125,32 @@ def seed(stream: str) -> int:
         >>> seed("weights") == seed("weights"), seed("weights") == seed("inputs")
         (True, False)
     """
-    base = os.environ.get("SNNLIB_SEED", str(BASE_SEED))
+    base = os.environ.get("SNNLIB_SEED", str(BASE_SEED)) if _state.seed is None else _state.seed
     digest = hashlib.sha256(f"{base}/{stream}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def reseed(base: int | None) -> None:
+    """Set the base seed of the running chapter, for a reader who tries other random numbers.
+
+    Args:
+        base: any integer; None goes back to SNNLIB_SEED or, without it, to the book's seed.
+
+    Raises:
+        ValueError: if it is neither.
+
+    Example:
+        >>> usual = seed("weights")
+        >>> reseed(1)
+        >>> seed("weights") == usual
+        False
+        >>> reseed(None)
+        >>> seed("weights") == usual
+        True
+    """
+    if base is not None and (isinstance(base, bool) or not isinstance(base, int)):
+        raise ValueError(f"base must be an integer or None, got {base!r}")
+    _state.seed = base
 
 
 def note(name: str, value: Any, format: str = ".3g") -> None:
