@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from snnlib.dialects.running import resolve_time, run
 from snnlib.init.pairing import Connection, pair
 from snnlib.neurons import LIF
-from snnlib.running import resolve_time, run
 
 snn = pytest.importorskip("snntorch")
 norse = pytest.importorskip("norse.torch")
@@ -319,3 +319,12 @@ def test_bad_input_says_how_to_choose():
         pair(nn.Sequential(nn.Linear(10, 9), nn.Linear(9, 5), leaky(init_hidden=True)))
     with pytest.raises(ValueError, match=r"leaves open.*pass example="):
         pair(norse.SequentialState(nn.Linear(10, 9), norse.LIFRecurrentCell(9, 5)))
+
+
+def test_the_old_place_of_run_still_works_and_says_where_it_is():
+    from snnlib import running
+
+    with pytest.warns(DeprecationWarning, match=r"now snnlib\.dialects\.running\.run$"):
+        assert running.run is run
+    with pytest.raises(AttributeError, match="has no attribute .walk."):
+        _ = running.walk

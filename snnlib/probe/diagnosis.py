@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from snnlib import _html
 from snnlib._extras import require
+from snnlib.dialects.running import Time, resolve_time
 from snnlib.init.pairing import Connection, pair
 from snnlib.meanfield import critical_gain
 from snnlib.probe.capture import Entry, observe
@@ -32,7 +33,6 @@ from snnlib.probe.prediction import (
     predict,
 )
 from snnlib.probe.statistics import Gradients, Statistics, gradients, moments, statistics
-from snnlib.running import Time, resolve_time
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -220,7 +220,7 @@ def diagnose(
     Args:
         model: Any module with spiking layers of `snnlib.neurons`, snnTorch, SpikingJelly or Norse.
         batch: Its input, [T, batch, features...], or a tuple of positional arguments.
-        time: Who loops over time, see `snnlib.running.run`.
+        time: Who loops over time, see `snnlib.dialects.running.run`.
         loss: Scalar function of the model's output for the gradient; None weights the output with
             independent standard normal numbers.
         gradient: Whether to run the backward pass.

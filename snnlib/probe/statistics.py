@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from snnlib.dialects.running import Time
 from snnlib.neurons._stepwise import GATES
 from snnlib.probe.capture import Entry, observe
-from snnlib.running import Time
 
 __all__ = ["Statistics", "record"]
 
@@ -87,7 +87,7 @@ def record(
         loss: Scalar function of the network's output; None weights it at random.
         gradient: Whether to run the backward pass.
         seed: Seed of the random weights c.
-        time: Who loops over time, see `snnlib.running.run`.
+        time: Who loops over time, see `snnlib.dialects.running.run`.
 
     Returns:
         The statistics; layer 0 is the first spiking layer that runs.
