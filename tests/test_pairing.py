@@ -326,5 +326,5 @@ def test_the_old_place_of_run_still_works_and_says_where_it_is():
 
     with pytest.warns(DeprecationWarning, match=r"now snnlib\.dialects\.running\.run$"):
         assert running.run is run
-    with pytest.raises(AttributeError, match="has no attribute .walk."):
+    with pytest.raises(AttributeError, match=r"has no attribute .walk."):
         _ = running.walk
