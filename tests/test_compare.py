@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from snnlib.experiments import compare
+from snnlib.experiments import compare, paired
 
 
 @pytest.mark.parametrize("dof", [1, 2, 5, 30])
@@ -14,7 +14,7 @@ from snnlib.experiments import compare
 def test_the_noncentral_law_is_scipys(dof, ratio):
     for shift in (0.0, 0.7, 4.0, 12.0):
         expected = stats.nct.cdf(ratio, dof, shift)
-        assert compare._below(ratio, dof, shift) == pytest.approx(expected, abs=1e-10)
+        assert paired._below(ratio, dof, shift) == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize("n", [3, 6])

@@ -14,7 +14,7 @@ from snnlib.init import initialize_
 from snnlib.meanfield import critical_gain, extinction_probability, matched_sharpness
 from snnlib.networks import FeedForward, constant, convnet, mlp
 from snnlib.neurons import LIF, CurrentLIF
-from snnlib.probe.prediction import extinction
+from snnlib.probe.extinction import extinction
 from snnlib.surrogate import Surrogate
 
 THRESHOLD, WIDTH, STEPS = 0.5, 300, 6

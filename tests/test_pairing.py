@@ -1,15 +1,17 @@
 """Pairing and running: any library, any loop over time, recurrent weights, nothing left behind."""
 
 import copy
+import importlib
+import sys
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from snnlib.dialects.running import resolve_time, run
 from snnlib.init.pairing import Connection, pair
 from snnlib.neurons import LIF
-from snnlib.running import resolve_time, run
 
 snn = pytest.importorskip("snntorch")
 norse = pytest.importorskip("norse.torch")
@@ -319,3 +321,12 @@ def test_bad_input_says_how_to_choose():
         pair(nn.Sequential(nn.Linear(10, 9), nn.Linear(9, 5), leaky(init_hidden=True)))
     with pytest.raises(ValueError, match=r"leaves open.*pass example="):
         pair(norse.SequentialState(nn.Linear(10, 9), norse.LIFRecurrentCell(9, 5)))
+
+
+def test_the_old_place_of_run_still_works_and_says_where_it_is(monkeypatch):
+    monkeypatch.delitem(sys.modules, "snnlib.running", raising=False)
+    with pytest.warns(
+        DeprecationWarning, match=r"snnlib\.running is snnlib\.dialects\.running now"
+    ):
+        running = importlib.import_module("snnlib.running")
+    assert running.run is run and running.resolve_time is resolve_time

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from snnlib import init, probe
+from snnlib.dialects.running import resolve_time, run
 from snnlib.networks import mlp
 from snnlib.neurons import LIF
-from snnlib.running import resolve_time, run
 
 snntorch = pytest.importorskip("snntorch")
 

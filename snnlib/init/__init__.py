@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.running import Time
 from snnlib.init import (
     bellec2018,
     classic,
@@ -48,7 +49,6 @@ from snnlib.init.report import Report, Row
 from snnlib.init.rossbroich2022 import rossbroich2022_
 from snnlib.init.spikeinit2026 import spikeinit2026_
 from snnlib.init.zenke2021 import zenke2021_
-from snnlib.running import Time
 from snnlib.surrogate import Surrogate
 
 __all__ = [
@@ -193,7 +193,7 @@ def initialize_(
             which leaves it as it is. A name goes before a pattern, an earlier pattern before a
             later one. A readout is drawn if it is named itself.
         time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
-            `snnlib.running.run`.
+            `snnlib.dialects.running.run`.
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the

@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnlib._untouched import untouched
+from snnlib.dialects.running import Time, run
+from snnlib.dialects.untouched import untouched
 from snnlib.init.activity import first_gain_squared
 from snnlib.init.method import ORTHONORMAL, Method
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import firing_probability
-from snnlib.running import Time, run
 
 SOURCE = "Mishkin & Matas 2015"
 
@@ -59,7 +59,7 @@ def rescale_(
     Args:
         network: The network.
         connections: Weights that may be rescaled.
-        example: One batch, as for `snnlib.running.run`.
+        example: One batch, as for `snnlib.dialects.running.run`.
         time: Who loops over time, likewise.
         tolerance: Largest deviation of λ² Var[i] from 1.
         iterations: Most rescalings of one layer.

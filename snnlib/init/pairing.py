@@ -25,9 +25,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from snnlib import dialects
-from snnlib._untouched import untouched
 from snnlib.dialects import Spiking
-from snnlib.running import Time, resolve_time, run
+from snnlib.dialects.running import Time, resolve_time, run
+from snnlib.dialects.untouched import untouched
 
 WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 DATA = "data"
@@ -155,7 +155,7 @@ def pair(
         network: Any module.
         example: One batch to run, a tensor or a tuple of positional arguments; None pairs by
             registration order.
-        time: Who loops over time, see `snnlib.running.run`.
+        time: Who loops over time, see `snnlib.dialects.running.run`.
 
     Returns:
         One connection per weight, in the order of registration (of execution with an example).

@@ -6,8 +6,10 @@ the mean-field prediction beside them and says in one sentence per illness what 
 call mends it. Both work on our networks and on those of snnTorch, SpikingJelly and Norse.
 """
 
-from snnlib.probe.diagnosis import Diagnosis, LayerDiagnosis, diagnose
+from snnlib.probe.diagnosis import diagnose
 from snnlib.probe.illnesses import Finding
+from snnlib.probe.layer import LayerDiagnosis
+from snnlib.probe.result import Diagnosis
 from snnlib.probe.statistics import Statistics, record
 
 __all__ = ["Diagnosis", "Finding", "LayerDiagnosis", "Statistics", "diagnose", "record"]

@@ -23,10 +23,10 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from snnlib import dialects
-from snnlib._untouched import untouched
 from snnlib.dialects import Spiking
+from snnlib.dialects.running import Time, resolve_time, run
+from snnlib.dialects.untouched import untouched
 from snnlib.neurons.lif import RULES
-from snnlib.running import Time, resolve_time, run
 
 __all__ = ["Entry", "Visit", "observe"]
 
@@ -72,7 +72,7 @@ def observe(
 
     Args:
         network: Any module; it is left as it was.
-        batch: Its input, see `snnlib.running.run`.
+        batch: Its input, see `snnlib.dialects.running.run`.
         time: Who loops over time, likewise.
         visit: Called with each block of steps of each layer.
         branch: What goes into a layer instead of a current, for derivatives.

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from snnlib._extras import require
+from snnlib.probe.illnesses import Finding
+from snnlib.probe.layer import LayerDiagnosis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import Tensor
-
-    from snnlib.probe.diagnosis import Diagnosis
 
 BLUE, VERMILION, BLACK = "#0072b2", "#d55e00", "#222222"
 
 
-def draw(diagnosis: Diagnosis) -> Figure:
+def draw(layers: Sequence[LayerDiagnosis], findings: Sequence[Finding]) -> Figure:
     """Rate, Var[u] and gradient by layer, at the first and the last step.
 
     Args:
-        diagnosis: What to draw.
+        layers: The rows of a diagnosis.
+        findings: What it found; the first one is marked.
 
     Returns:
         A figure; points are measured, lines predicted at infinite width, bands two standard
         deviations over networks of this width.
     """
     figures: Any = require("matplotlib.figure", "book")
-    layers = diagnosis.layers
-    steps = diagnosis.statistics.rate.shape[1]
+    steps = len(layers[0].rate)
     panels = ["rate", "variance"]
-    if diagnosis.statistics.gradient_variance is not None:
+    if layers[0].gradient_variance is not None:
         panels.append("gradient_variance")
     figure = figures.Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     titles = {"rate": "firing rate", "variance": "Var[u]", "gradient_variance": "Var[dL/du]"}
@@ -56,7 +57,7 @@ def draw(diagnosis: Diagnosis) -> Figure:
                     )
             if steps == 1:
                 break
-        for finding in diagnosis.findings[:1]:
+        for finding in findings[:1]:
             names = [layer.name for layer in layers]
             if panel == "rate" and finding.layer in names:
                 place = names.index(finding.layer) + 1
@@ -79,7 +80,7 @@ def draw(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def _at(layers: Any, name: str, step: int) -> np.ndarray:
+def _at(layers: Sequence[LayerDiagnosis], name: str, step: int) -> np.ndarray:
     values = []
     for layer in layers:
         value: Tensor | None = getattr(layer, name)

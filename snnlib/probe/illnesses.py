@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
 from snnlib.meanfield import matched_sharpness
+from snnlib.probe.layer import LayerDiagnosis
 from snnlib.surrogate import Surrogate
-
-if TYPE_CHECKING:
-    from snnlib.probe.diagnosis import LayerDiagnosis
 
 __all__ = ["Facts", "Finding", "findings"]
 

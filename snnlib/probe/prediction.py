@@ -19,24 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlog1py, xlogy
-from scipy.stats import binom
 from torch import Tensor
 
 from snnlib.init.pairing import Connection
-from snnlib.meanfield import LayerLaw, covariance_map, firing_probability, network_law
+from snnlib.meanfield import LayerLaw, covariance_map, network_law
 from snnlib.neurons.lif import RULES
 from snnlib.probe.capture import Entry
+from snnlib.probe.driving import bias_gain, driving, effective_gain, follows, number
 
-__all__ = [
-    "Prediction",
-    "bias_gain",
-    "driving",
-    "effective_gain",
-    "extinction",
-    "follows",
-    "predict",
-]
+__all__ = ["Prediction", "predict"]
 
 Array = NDArray[np.float64]
 SIZE = 128  # steps times samples of the finite networks that are drawn
@@ -59,37 +50,14 @@ class Prediction:
     variance_spread: Array
 
 
-def weight_gain(connection: Connection) -> float:
-    """G = n·E[w²] of the weights as they are."""
-    square = connection.parameter.detach().square().mean(dtype=torch.float64)
-    return connection.fan_in * float(square)
-
-
-def effective_gain(connection: Connection, entry: Entry) -> float | None:
-    r"""Gain from the spikes of one layer to the potentials of the next, λ²h²G."""
-    heights = {float(h) for layer in connection.fed_by for h in layer.height.flatten()}
-    gain = _number(entry.spiking.input_gain)
-    if len(heights) > 1 or gain is None:
-        return None
-    return gain**2 * (heights.pop() if heights else 1.0) ** 2 * weight_gain(connection)
-
-
-def _number(value: Tensor | None) -> float | None:
-    """The one number that a tensor holds, None if there are several or none."""
-    if value is None or value.numel() == 0:
-        return None
-    first = float(value.flatten()[0])
-    return first if bool((value == first).all()) and np.isfinite(first) else None
-
-
 class _Neuron:
     """One layer as the maps need it."""
 
     def __init__(self, entry: Entry) -> None:
         form = entry.spiking
-        self.threshold, self.leak = _number(form.threshold), _number(form.leak)
-        self.gain = _number(form.input_gain)
-        self.synapse = 0.0 if form.synapse is None else _number(form.synapse)
+        self.threshold, self.leak = number(form.threshold), number(form.leak)
+        self.gain = number(form.input_gain)
+        self.synapse = 0.0 if form.synapse is None else number(form.synapse)
         self.delay, self.reset = form.delay, form.reset
         self.known = form.reset in RULES and None not in (
             self.threshold,
@@ -185,12 +153,6 @@ def _beyond(entry: Entry, weights: Sequence[Connection]) -> str:
     return entry.spiking.why if entry.spiking.library == "snnlib" else ""
 
 
-def driving(entry: Entry, connections: Sequence[Connection]) -> list[Connection]:
-    """The weights that drive a layer."""
-    name = entry.name.partition("#")[0]
-    return [c for c in connections if name in {layer.name for layer in c.drives}]
-
-
 def _covariance(
     entry: Entry,
     weights: Sequence[Connection],
@@ -206,14 +168,6 @@ def _covariance(
         part = gain * fed + bias_gain(connection, entry)
         total = part if total is None else total + part
     return total
-
-
-def bias_gain(connection: Connection, entry: Entry) -> float:
-    r"""Variance that biases add to the potentials at once, λ²E[b²]."""
-    if connection.bias is None:
-        return 0.0
-    gain = float(entry.spiking.input_gain.flatten()[0])
-    return gain**2 * float(connection.bias.detach().double().square().mean())
 
 
 def _layer(
@@ -286,57 +240,3 @@ def _spread(
     for index, entry in enumerate(chain):
         found[entry.name].rate_spread = law.rate[:, index].std(0, ddof=1)
         found[entry.name].variance_spread = law.variance[:, index].std(0, ddof=1)
-
-
-def follows(connection: Connection, before: Entry, widths: Mapping[str, int]) -> bool:
-    """Whether a weight connects all neurons of the layer before, each by a weight of its own."""
-    fed = [layer.name for layer in connection.fed_by] == [before.name]
-    return fed and connection.parameter.dim() == 2 and connection.fan_in == widths[before.name]
-
-
-def extinction(
-    first: float, widths: Sequence[int], gains: Sequence[float], thresholds: Sequence[float]
-) -> list[float]:
-    r"""Probability that each layer of a chain is silent at the first step.
-
-    K_0 ~ Bin(n_0, p), then K_{l+1} | K_l ~ Bin(n_{l+1}, Q(θ_{l+1} / √(G_l·K_l/n_l))): the chain of
-    `snnlib.meanfield.extinction_probability` with a width, gain and threshold of its own in each
-    layer, and with the first layer's measured rate p.
-
-    Args:
-        first: p of the first layer.
-        widths: n of each layer.
-        gains: G of the weights in front of layers 1, 2, ...
-        thresholds: θ of layers 1, 2, ...
-
-    Returns:
-        One probability per layer.
-
-    Example:
-        >>> from snnlib.meanfield import extinction_probability
-        >>> found = extinction(firing_probability(1.0), [9] * 4, [6.3] * 3, [1.0] * 3)
-        >>> known = extinction_probability(width=9, depth=3, threshold=1.0, gain=6.3)
-        >>> abs(found[-1] - known) < 1e-12
-        True
-    """
-    law = binom.pmf(np.arange(widths[0] + 1), widths[0], first)
-    result = [float(law[0])]
-    steps: dict[tuple[int, int, float, float], Array] = {}
-    for n, m, gain, threshold in zip(widths, widths[1:], gains, thresholds, strict=False):
-        # Gains that differ by less than their sampling error share a transition.
-        key = (n, m, float(f"{gain:.3g}"), threshold)
-        if key not in steps:
-            variance = key[2] / n * np.arange(n + 1)
-            steps[key] = _binomial(m, np.asarray(firing_probability(threshold, variance)))
-        law = law @ steps[key]
-        result.append(float(law[0]))
-    return result
-
-
-def _binomial(n: int, chance: Array) -> Array:
-    """P(k of n) for every chance, [len(chance), n + 1]."""
-    k = np.arange(n + 1)
-    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    p = chance[:, None]
-    logarithm: Array = ways + xlogy(k, p) + xlog1py(n - k, -p)
-    return np.exp(logarithm)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -158,6 +159,28 @@ def fit(
         seed=seed,
         deterministic=deterministic,
     )
+    target = _checked(network, data, validation, settings, device, checkpoint_every)
+    tqdm = require("tqdm", "train").tqdm if progress else None
+    file = None
+    if checkpoint is not None:
+        given = {**vars(settings), "data": data, "validation": validation}
+        file = _file(checkpoint, checkpoint_every, given, network, target)
+    state = None if file is None else file.load()
+    network.to(target)
+    validation = None if validation is None else _resident(validation, target)
+    run = Run(network, _resident(data, target), settings, target)
+    return _train(run, validation, file, state, tqdm)
+
+
+def _checked(
+    network: nn.Module,
+    data: Dataset,
+    validation: Dataset | None,
+    settings: Settings,
+    device: str | torch.device | None,
+    checkpoint_every: float,
+) -> torch.device:
+    """Where to train, after what would stop it has been refused."""
     if not 0 <= checkpoint_every < math.inf:
         raise ValueError(f"checkpoint_every must be >= 0 and finite, got {checkpoint_every!r}")
     check_data("data", data)
@@ -167,45 +190,49 @@ def fit(
     if parameter is None:
         raise ValueError("network must have at least one parameter that requires a gradient")
     target = torch.device(device) if device is not None else parameter.device
-    if deterministic and target.type == "cuda" and "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
+    known = "CUBLAS_WORKSPACE_CONFIG" in os.environ
+    if settings.deterministic and target.type == "cuda" and not known:
         raise ValueError(
             "deterministic must be False on CUDA unless the environment variable "
             "CUBLAS_WORKSPACE_CONFIG is :4096:8 from the start of Python on"
         )
-    tqdm = require("tqdm", "train").tqdm if progress else None
-    file: Checkpoint | None = None
-    state = None
-    if checkpoint is not None:
-        file = Checkpoint(
-            checkpoint,
-            checkpoint_every,
-            settings={**vars(settings), "data": data, "validation": validation},
-            environment={
-                "device": target.type,
-                "threads": torch.get_num_threads(),
-                "torch": str(torch.__version__),
-            },
-            network=network,
-        )
-        state = file.load()
+    return target
 
-    network.to(target)
-    data = _resident(data, target)
-    validation = None if validation is None else _resident(validation, target)
-    run, bar = Run(network, data, settings, target), None
+
+def _file(
+    path: str | os.PathLike[str],
+    every: float,
+    given: dict[str, Any],
+    network: nn.Module,
+    device: torch.device,
+) -> Checkpoint:
+    """The file that keeps the state of this training, and of no other."""
+    environment = {
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+    return Checkpoint(path, every, settings=given, environment=environment, network=network)
+
+
+def _train(
+    run: Run, validation: Dataset | None, file: Checkpoint | None, state: Any, tqdm: Any
+) -> History:
+    """Make all updates that are left, with a bar and checkpoints if they are asked for."""
+    settings, bar = run.settings, None
     try:
         with (
-            _seeded(seed, target),
-            _deterministic(deterministic),
-            mode(network, training=True),
+            _seeded(settings.seed, run.device),
+            _deterministic(settings.deterministic),
+            mode(run.network, training=True),
             postponed(file is not None) as interrupt,
         ):
             if state is not None:
                 run.restore(state)
             if tqdm is not None:
                 made = run.epoch * run.batches + run.batch
-                bar = tqdm(total=epochs * run.batches, initial=made, unit="update")
-            while run.epoch < epochs:
+                bar = tqdm(total=settings.epochs * run.batches, initial=made, unit="update")
+            while run.epoch < settings.epochs:
                 for _ in run.rest_of_epoch():
                     if bar is not None:
                         bar.update()
@@ -215,7 +242,7 @@ def fit(
                 run.end_epoch(validation)
                 if bar is not None:
                     bar.set_postfix(_shown(run.history))
-                if file is not None and (run.epoch == epochs or interrupt.asked):
+                if file is not None and (run.epoch == settings.epochs or interrupt.asked):
                     file.save(run.state())
                 interrupt.now()
     finally:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+__all__ = ["at_rest", "untouched"]
+
 _TORCHS = frozenset(vars(nn.Module()))  # what every module has, modes and buffers among it
 
 

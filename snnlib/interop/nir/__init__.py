@@ -1,0 +1,31 @@
+r"""Networks to and from the Neuromorphic Intermediate Representation (NIR), package `nir`.
+
+NIR describes neurons in continuous time and leaves the time step to whoever runs them. Its LIF and
+CubaLIF nodes, with the input S held over a step, are
+
+    LIF        τ dv/dt = v_leak - v + r S
+    CubaLIF    τ_mem dv/dt = v_leak - v + r I,      τ_syn dI/dt = -I + w_in S,
+
+and v returns to v_reset when it is above v_threshold. With v counted from v_leak and f = 1 - β,
+their step Δt is one of our neurons with threshold v_threshold - v_leak and reset "zero":
+
+    LIF        leak β, input gain r f
+    CubaLIF    leak β, synapse leak α, input gain r f w_in (1 - α), delay d
+
+The three steps that can be asked for (`STEPS`) differ in β, α and d:
+
+    "exponential"   β = exp(-Δt/τ)    d = 0: the membrane sees the current of the end of the step
+    "exact"         β = exp(-Δt/τ)    d of `exact_step(β, α, held=True)`: both equations solved
+    "euler"         β = 1 - Δt/τ      d = 0: what snnTorch, SpikingJelly and Norse read and write
+
+For the LIF node "exponential" is exact already. An IF node is a neuron with leak 1 and gain r Δt.
+
+What NIR does not have is not exported: surrogate derivatives and whether a value is learned, the
+state before the first step, resets by subtraction (see `to_nir`), recurrent connections.
+"""
+
+from snnlib.interop.nir.reading import from_nir
+from snnlib.interop.nir.time_step import STEPS
+from snnlib.interop.nir.writing import to_nir
+
+__all__ = ["STEPS", "from_nir", "to_nir"]

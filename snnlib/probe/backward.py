@@ -1,0 +1,184 @@
+"""What flows back through each layer: dL/du by step, and the surrogate's slope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from snnlib.dialects.running import Time
+from snnlib.neurons._stepwise import GATES
+from snnlib.probe.capture import Entry, observe
+from snnlib.probe.moments import by_step, central, joined
+
+__all__ = ["Gradients", "gradients"]
+
+
+class Gradients(NamedTuple):
+    """What flows back: [layer, step].
+
+    Attributes:
+        variance: Var[dL/du].
+        square: E[(dL/du)²].
+        slope: E[(∂x/∂u)²] at the last step of each layer, [layer]; NaN where nothing flows back.
+    """
+
+    variance: Tensor
+    square: Tensor
+    slope: Tensor
+
+
+def gradients(
+    network: nn.Module,
+    batch: Any,
+    loss: Callable[[Any], Tensor] | None,
+    seed: int,
+    time: Time = "auto",
+) -> Gradients:
+    """dL/du of each layer and step, in the order in which the layers run.
+
+    Args:
+        network: As for `snnlib.probe.record`.
+        batch: Likewise.
+        loss: Scalar function of the network's output; None weights it at random.
+        seed: Seed of the random weights.
+        time: Who loops over time.
+
+    Returns:
+        Its moments.
+
+    Raises:
+        ValueError: If the loss is not a scalar tensor, or without one the output is not a
+            floating-point tensor.
+    """
+    branches = _Branches()
+    with torch.enable_grad():
+        entries = observe(
+            network,
+            batch,
+            time=time,
+            visit=lambda *_: None,
+            branch=branches.branch_off,
+            output=branches.keep,
+            then=lambda output: branches.differentiate(_value(output, loss, seed)),
+        )
+    rows, slopes = [], []
+    for entry in entries:
+        total = _by_potential(entry, branches.by_current(entry))
+        rows.append(by_step(lambda g: (central(g)[1], g.double().square().mean(1)), total))
+        slope = _slope(entry, total, branches.by_output.get(entry.name))
+        slopes.append(float(slope.double().square().mean()))  # NaN where nothing flows back
+    variance, square = joined(rows)
+    return Gradients(variance, square, torch.tensor(slopes, dtype=torch.float64))
+
+
+class _Branches:
+    """What goes into the layers and what comes out of them, and the loss's derivatives by it."""
+
+    def __init__(self) -> None:
+        self.currents: dict[str, list[Tensor]] = {}
+        self.spikes: dict[str, Tensor] = {}
+        self.by_input: dict[int, Tensor | None] = {}  # by id of the current
+        self.by_output: dict[str, Tensor | None] = {}
+        self._order: list[Tensor] = []  # of all currents
+
+    def branch_off(self, entry: Entry, step: int, current: Tensor) -> Tensor:
+        """A branch of its own: other uses of the current do not add to its gradient."""
+        own = current.view_as(current)
+        if not own.requires_grad:
+            own = own.detach().requires_grad_()
+        self.currents.setdefault(entry.name, []).append(own)
+        self._order.append(own)
+        return own
+
+    def keep(self, entry: Entry, step: int, made: Tensor) -> None:
+        """Keep the spikes of the last block of steps."""
+        self.spikes[entry.name] = made
+
+    def differentiate(self, value: Tensor) -> None:
+        """Take the derivatives of the loss; None where nothing flows back."""
+        outputs = {name: made for name, made in self.spikes.items() if made.requires_grad}
+        wanted = [*self._order, *outputs.values()]
+        found: Sequence[Tensor | None] = [None] * len(wanted)
+        if value.requires_grad:
+            found = torch.autograd.grad(value, wanted, allow_unused=True)
+        self.by_input = dict(zip(map(id, self._order), found, strict=False))
+        self.by_output = dict(zip(outputs, found[len(self._order) :], strict=True))
+
+    def by_current(self, entry: Entry) -> Tensor:
+        """dL/di of a layer at all steps, [T, batch, ...]."""
+        blocks = []
+        for current in self.currents[entry.name]:
+            found = self.by_input[id(current)]
+            gradient = torch.zeros_like(current) if found is None else found
+            blocks.append(gradient.detach() if entry.spiking.sequence else gradient.detach()[None])
+        return torch.cat(blocks)
+
+
+def _value(output: Any, loss: Callable[[Any], Tensor] | None, seed: int) -> Tensor:
+    """The loss, or the output weighted at random."""
+    if loss is None:
+        first = _first(output)
+        return (first * _cotangent(first, seed)).sum()
+    value = loss(output)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise ValueError(f"loss must return a scalar tensor, got {value!r}")
+    return value
+
+
+def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
+    """dL/du from dL/di: i enters u through the gain λ, and a synapse sums it up over time."""
+    form = entry.spiking
+    inside = not isinstance(getattr(entry.module, "recurrent", None), nn.Module)
+    if form.recurrent and inside and form.library != "snnlib":
+        return torch.full_like(by_current, torch.nan)  # the input passes the module's own weights
+    if form.library == "snnlib" and form.reset in GATES:
+        return torch.full_like(by_current, torch.nan)  # a closed gate hides it
+    gain = form.input_gain.to(by_current)
+    if form.synapse is not None:
+        later = torch.cat([by_current[1:], torch.zeros_like(by_current[:1])])
+        by_current = by_current - form.synapse.to(by_current) * later
+    if form.delay == 1:  # what the first potential does to the loss does not show in any input
+        unseen = torch.full_like(by_current[:1], torch.nan)
+        by_current = torch.cat([unseen, by_current[:-1]])
+    elif form.delay:
+        rows = [by_current[-1] / (1 - form.delay)]
+        for row in by_current[:-1].flip(0):
+            rows.append((row - form.delay * rows[-1]) / (1 - form.delay))
+        by_current = torch.stack(rows[::-1])
+    return by_current if bool((gain == 1).all()) else by_current / gain
+
+
+def _slope(entry: Entry, total: Tensor, by_output: Tensor | None) -> Tensor:
+    """∂x/∂u of each neuron at the last step, where dL/du is dL/dx times the surrogate's slope."""
+    form = entry.spiking
+    if by_output is None or (form.recurrent and form.library != "snnlib"):
+        return total.new_zeros(0)
+    last = by_output[-1] if entry.spiking.sequence else by_output
+    if last.shape != total[-1].shape:
+        return total.new_zeros(0)
+    reached = (last != 0) & torch.isfinite(last)
+    return (total[-1][reached] / last[reached]).abs()
+
+
+def _first(output: Any) -> Any:
+    """The network's output, or the first of several tensors."""
+    if isinstance(output, (tuple, list)):
+        leaves = tree_leaves(output)
+        if leaves and all(isinstance(leaf, Tensor) for leaf in leaves):
+            return leaves[0]
+    return output
+
+
+def _cotangent(output: Any, seed: int) -> Tensor:
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        raise ValueError(
+            f"network must return one floating-point tensor, got {type(output).__name__}; "
+            "for another output pass loss="
+        )
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+    return normal.to(output.device, output.dtype)

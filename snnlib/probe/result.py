@@ -1,0 +1,159 @@
+"""A diagnosis: its rows and findings, as text, as HTML and as a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from snnlib import _html
+from snnlib._extras import require
+from snnlib.probe.drawing import draw
+from snnlib.probe.illnesses import Finding
+from snnlib.probe.layer import LayerDiagnosis
+from snnlib.probe.statistics import Statistics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Diagnosis"]
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What `diagnose` found. Prints as a table and sentences, renders as HTML, draws with `plot`.
+
+    Attributes:
+        layers: One row per spiking layer, in the order of execution.
+        findings: One per illness, the most likely cause first; empty for a healthy network.
+        statistics: All moments, [layer, step].
+        samples: Size of the batch.
+        notes: What could not be measured.
+    """
+
+    layers: tuple[LayerDiagnosis, ...]
+    findings: tuple[Finding, ...]
+    statistics: Statistics
+    samples: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def operations(self) -> float:
+        """Additions caused by spikes, per sample, in all weights between spiking layers."""
+        return sum(layer.operations for layer in self.layers)
+
+    @property
+    def multiplications(self) -> float:
+        """Multiplications caused by real values, per sample."""
+        return sum(layer.multiplications for layer in self.layers)
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{f.kind} in {f.layer!r}" for f in self.findings) or "healthy"
+        return f"Diagnosis({len(self.layers)} layers, {self._steps()} steps: {found})"
+
+    def __str__(self) -> str:
+        rows = _table(self.layers)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].ljust(widths[0])]
+                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, "", self._cost(), *self.notes, "", *self._sentences()])
+
+    def _repr_html_(self) -> str:
+        head, *body = _table(self.layers)
+        notes = "".join(f"<p>{escape(text)}</p>" for text in (self._cost(), *self.notes))
+        if self.findings:
+            said = "".join(
+                f"<li><strong>{escape(f.kind)}</strong>: {escape(f.sentence)}"
+                f"<br><code>{escape(f.remedy)}</code></li>"
+                for f in self.findings
+            )
+            said = f"<ol>{said}</ol>"
+        else:
+            said = f"<p>{escape(self._sentences()[0])}</p>"
+        caption = (
+            f"Spiking layers, means over {self._steps()} steps and {self.samples} samples; "
+            "± is the spread over networks of this width"
+        )
+        return f"{said}{_html.table(head, body, caption)}{notes}"
+
+    def plot(self) -> Figure:
+        """Draw rate, Var[u] and gradient by layer, first and last step, with the prediction.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        require("matplotlib", "book")
+        return draw(self.layers, self.findings)
+
+    def _steps(self) -> int:
+        return self.statistics.rate.shape[1]
+
+    def _cost(self) -> str:
+        return (
+            f"{self.operations:.4g} synaptic operations (additions) and "
+            f"{self.multiplications:.4g} multiplications a sample in {self._steps()} steps"
+        )
+
+    def _sentences(self) -> list[str]:
+        if not self.findings:
+            return ["Nothing wrong was found."]
+        return [
+            line
+            for number, finding in enumerate(self.findings, start=1)
+            for line in (
+                f"{number}. {finding.kind}: {finding.sentence}",
+                f"   → {finding.remedy}",
+            )
+        ]
+
+
+def _table(layers: Sequence[LayerDiagnosis]) -> list[list[str]]:
+    """Headings and cells; tensors are averaged over the steps that exist."""
+    gradient = layers[0].gradient_variance is not None
+    head = ["layer", "neurons", "θ", "β", "gain", "rate", "predicted", "Var[u]", "predicted"]
+    head += ["Var[dL/du]"] if gradient else []
+    head += ["never fire", "extinct", "operations"]
+    rows = [head]
+    for layer in layers:
+        cells = [layer.name, str(layer.width), _text(layer.threshold), _text(layer.leak)]
+        cells += [_text(layer.gain), _mean(layer.rate)]
+        cells.append(_expected(layer.predicted_rate, layer.rate_spread))
+        cells.append(_mean(layer.variance))
+        cells.append(_expected(layer.predicted_variance, layer.variance_spread))
+        if layer.gradient_variance is not None:
+            cells.append(_mean(layer.gradient_variance))
+        cells += [f"{layer.never:.1%}", _text(layer.extinction), _text(layer.operations)]
+        rows.append(cells)
+    return rows
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.3g}"
+
+
+def _mean(values: Tensor) -> str:
+    return _text(float(values.nanmean()))
+
+
+def _expected(values: Tensor | None, spread: Tensor | None) -> str:
+    if values is None:
+        return "–"
+    wide = float(spread.nanmean()) if spread is not None else math.nan
+    return _mean(values) + ("" if math.isnan(wide) else f" ± {wide:.1g}")

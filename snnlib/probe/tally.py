@@ -1,0 +1,154 @@
+"""What is taken down of every layer while a model runs: sums, extremes, some values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnlib.init.pairing import Connection
+from snnlib.probe.capture import Entry
+from snnlib.probe.driving import bias_gain, driving, effective_gain
+from snnlib.probe.moments import moments
+
+__all__ = ["Tally"]
+
+KEPT = 2**16  # neurons times samples of a layer that are kept to measure a covariance over time
+
+
+class Tally:
+    """What is taken down of every layer while the model runs; a `Visit` of `observe`.
+
+    Args:
+        connections: What `pair` found.
+    """
+
+    def __init__(self, connections: Sequence[Connection]) -> None:
+        self.connections = connections
+        self.rows: dict[str, list[Tensor]] = {}
+        self.fired: dict[str, Tensor] = {}
+        self.kept: dict[str, list[Tensor]] = {}
+        self.spikes: dict[str, list[Tensor]] = {}
+        self.charge: dict[str, list[float]] = {}  # count, sum, sum of squares, largest
+        self.bad: dict[str, tuple[int, str]] = {}  # first step that is not finite, and where
+        self.largest: dict[str, float] = {}
+        self.potentials: dict[str, Tensor] = {}  # some of the last step
+        self.weights: dict[str, list[Connection]] = {}
+        self.samples = 1
+
+    @property
+    def broken(self) -> bool:
+        """Whether a value was not finite."""
+        return bool(self.bad)
+
+    def __call__(
+        self, entry: Entry, current: Tensor | None, membrane: Tensor | None, spikes: Tensor
+    ) -> None:
+        """Take down a block of steps of one layer."""
+        name = entry.name
+        self.rows.setdefault(name, []).append(moments(membrane, spikes))
+        self.samples = spikes.shape[1] if spikes.dim() > 1 else 1
+        fired = (spikes != 0).flatten(0, 1).any(0) if spikes.dim() > 2 else (spikes != 0).any(0)
+        self.fired[name] = self.fired.get(name, torch.zeros_like(fired)) | fired
+        if current is not None:
+            current = self._finite(entry, current, "current")
+        if membrane is not None:
+            size = self._finite(entry, membrane, "potential").abs()
+            self.potentials[name] = membrane[-1].flatten()[:8192].double().cpu()
+            if size.numel():
+                self.largest[name] = max(self.largest.get(name, 0.0), float(size.max()))
+        if name not in self.weights:
+            self.weights[name] = driving(entry, self.connections)
+        self._keep(self.spikes, name, spikes != 0)
+        if current is None:
+            return
+        if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
+            current = current * entry.spiking.input_gain.to(current)
+        count, total, squares, top = self.charge.get(name, [0.0, 0.0, 0.0, -math.inf])
+        self.charge[name] = [
+            count + current.numel(),
+            total + float(current.sum(dtype=torch.float64)),
+            squares + float(current.square().sum(dtype=torch.float64)),
+            max(top, float(current.max())) if current.numel() else top,
+        ]
+        if self.weights[name] and current.shape == spikes.shape:
+            self._keep(self.kept, name, current.float())
+
+    def _finite(self, entry: Entry, values: Tensor, what: str) -> Tensor:
+        """The finite values among these; all of them, in their shape, if nothing is wrong."""
+        finite = torch.isfinite(values)
+        if bool(finite.all()):
+            return values
+        step = entry.steps + int((~finite.flatten(1).all(1)).nonzero()[0])
+        if entry.name not in self.bad or step < self.bad[entry.name][0]:
+            self.bad[entry.name] = (step, what)
+        return values[finite]
+
+    @staticmethod
+    def _keep(where: dict[str, list[Tensor]], name: str, values: Tensor) -> None:
+        """Of a large layer the first samples, the same ones at every step."""
+        values = values.flatten(2) if values.dim() > 2 else values[..., None]
+        samples = max(1, KEPT // max(1, values.shape[2]))
+        where.setdefault(name, []).append(values[:, :samples].cpu())
+
+    def width(self, entry: Entry) -> int:
+        """Number of neurons."""
+        return int(self.fired[entry.name].numel())
+
+    def changed(self, entries: Sequence[Entry], rates: dict[str, float]) -> list[str]:
+        """Layers whose currents are not what their weights make of the spikes they get.
+
+        A normalization, pooling or scaling lies between, or weights have a mean; else E[(λi)²] is
+        λ²h²G·rate + λ²E[b²], up to the chance of a finite layer.
+        """
+        found = []
+        for entry in entries:
+            weights = self.weights.get(entry.name, [])
+            known = all(len(c.fed_by) == 1 and c.fed_by[0].name in rates for c in weights)
+            count, _, squares, _ = self.charge.get(entry.name, [0.0] * 4)
+            if not weights or not known or not count:
+                continue
+            expected = sum(
+                (effective_gain(c, entry) or math.nan) * rates[c.fed_by[0].name]
+                + bias_gain(c, entry)
+                for c in weights
+            )
+            allowed = 0.25 + 4 * math.sqrt(2 / self.width(entry))
+            if expected > 0 and abs(squares / count / expected - 1) > allowed:
+                found.append(entry.name)
+        return found
+
+    def currents(self) -> dict[str, Tensor]:
+        """λi of layers that weights drive, [T, samples, neurons]; of large ones a part."""
+        return {name: torch.cat(blocks) for name, blocks in self.kept.items()}
+
+    def covariances(self, changed: Sequence[str]) -> dict[str, np.ndarray]:
+        """λ²E[i_s i_t] of layers after data and of changed ones."""
+        return {
+            name: _second(torch.cat(blocks))
+            for name, blocks in self.kept.items()
+            if name in changed or any(not c.fed_by for c in self.weights[name])
+        }
+
+    def pairs(self, name: str) -> np.ndarray:
+        """E[x_s x_t] of a layer."""
+        return _second(torch.cat(self.spikes[name]))
+
+    def shifted(self, entries: Sequence[Entry]) -> list[str]:
+        """Layers whose currents have a mean that theory of zero mean cannot take."""
+        found = []
+        for entry in entries:
+            count, total, squares, _ = self.charge.get(entry.name, [0.0] * 4)
+            if count and abs(total) / count > 0.3 * math.sqrt(squares / count):
+                chance = 4 / math.sqrt(self.width(entry))
+                if abs(total) / count > chance * math.sqrt(squares / count):
+                    found.append(entry.name)
+        return found
+
+
+def _second(values: Tensor) -> np.ndarray:
+    rows = values.flatten(1).double()
+    return (rows @ rows.T / rows.shape[1]).numpy()
