@@ -133,6 +133,12 @@ def test_save_refuses(tmp_path: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_show_takes_a_name_for_the_page() -> None:
+    page = figures.show(one_figure(), alt="a", name='fig-"a"').data
+    assert page.startswith('<figure class="snn-figure" id="fig-&quot;a&quot;">')
+    assert " id=" not in figures.show(one_figure(), alt="a").data
+
+
 def test_show_holds_text_and_caption() -> None:
     page = figures.show(one_figure(), alt='say "a"', caption=r"\(x < 1\)").data
     assert 'alt="say &quot;a&quot;"' in page

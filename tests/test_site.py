@@ -28,6 +28,7 @@ graph = importlib.import_module("ledger_graph")
 model = importlib.import_module("ledger_model")
 pages = importlib.import_module("ledger_pages")
 assets = importlib.import_module("offline_assets")
+reading = importlib.import_module("reading")
 
 
 @pytest.mark.parametrize("name", ["ledger_graph", "ledger_model", "api_docs"])
@@ -315,7 +316,7 @@ class SmallBook:
 
         warnings = io.StringIO()
         settings = {
-            "extensions": ["myst_nb", "sphinxcontrib.bibtex", "ledger_pages"],
+            "extensions": ["myst_nb", "sphinxcontrib.bibtex", "ledger_pages", "in_short"],
             "nb_execution_mode": "off",
             "myst_enable_extensions": ["dollarmath"],
             "bibtex_bibfiles": ["book/references.bib"],
@@ -337,11 +338,34 @@ class SmallBook:
             app.build()
         return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
-    def page(self, name: str) -> Any:
+    def page(self, name: str, folder: str = "book") -> Any:
         from bs4 import BeautifulSoup
 
-        text = (self.build / "html" / "book" / f"{name}.html").read_text()
+        text = (self.build / "html" / folder / f"{name}.html").read_text()
         return BeautifulSoup(text, "html.parser")
+
+    def in_short(self, *lines: str, figure: str = "fig-a") -> None:
+        """A chapter whose answer stands before the cells that it shows."""
+        shown = '<figure class="snn-figure" id="fig-a"><img alt="x"><figcaption>c</figcaption>'
+        proved = (
+            '<div class="ledger ledger-proved" id="evidence-paper2000-eq1">'
+            '<span class="ledger-verdict">proved</span></div>'
+        )
+        bundles = [
+            {"text/html": proved, pages.ledger.MIME: evidence("paper2000.eq1", "proved")},
+            {"text/html": f"{shown}</figure>"},
+        ]
+        directive = "\n".join([f"```{{in-short}} {figure}", *lines, "```"])
+        outputs = [nbformat.v4.new_output("display_data", data=bundle) for bundle in bundles]
+        notebook = nbformat.v4.new_notebook(
+            cells=[
+                nbformat.v4.new_markdown_cell(f"# First\n\n## In short\n\n{directive}"),
+                nbformat.v4.new_code_cell("1", outputs=outputs, execution_count=1),
+            ],
+            metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+        )
+        path = self.source / "notebooks" / "first.ipynb"
+        path.write_text(nbformat.writes(notebook))
 
 
 @pytest.fixture
@@ -393,6 +417,89 @@ def test_a_lost_executed_copy_is_made_again(book: SmallBook) -> None:
     shutil.rmtree(book.build / "jupyter_execute")
     assert book.make() == []
     assert verdict_on_page(book, "paper2000-eq1") == "proved"
+
+
+def test_an_answer_shows_lines_and_a_figure_of_cells_below(book: SmallBook) -> None:
+    book.in_short("paper2000.eq1")
+    assert book.make() == []
+    page = book.page("first", "notebooks")
+    (line,) = page.find_all(class_="in-short-line")
+    assert line.get_text(" ", strip=True) == r"proved One is \(b\) . how"
+    assert line.a["href"] == "#evidence-paper2000-eq1"
+    (figure,) = page.find_all(class_="in-short-figure")
+    assert figure.a["href"] == "#fig-a" and figure.img and not figure.find("figcaption")
+    assert len(page.find_all(id="fig-a")) == len(page.find_all(id="evidence-paper2000-eq1")) == 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "figure", "message"),
+    [
+        ("paper2000.eq7", "fig-a", "no claim paper2000.eq7"),
+        ("paper2000.eq2", "fig-a", "no cell of this page shows paper2000.eq2"),
+        ("paper2000.eq1", "fig-b", "no cell of this page shows fig-b"),
+    ],
+)
+def test_an_answer_cannot_show_what_the_page_has_not(
+    book: SmallBook, claim: str, figure: str, message: str
+) -> None:
+    book.in_short(claim, figure=figure)
+    assert any(message in warning for warning in book.make())
+
+
+CHAPTER = """---
+kernelspec: {name: python3}
+---
+
+(a)=
+# Two words
+
+```{code-cell} ipython3
+:tags: [hide-input]
+
+hidden = 1
+```
+
+Three more $x^2 + y$ words.
+
+```{code-cell} ipython3
+---
+tags: [figure]
+mystnb: {figure: {name: fig-a}}
+---
+one = 1
+
+two = 2
+```
+
+```{solution-start} a
+:class: dropdown
+```
+
+Not read.
+
+```{code-cell} ipython3
+not_read = 3
+```
+
+```{solution-end}
+```
+
+```{note} Title
+:class: dropdown
+Folded.
+```
+
+```{prf:assumption} Weights
+:label: a-b
+Of one law.
+```
+"""
+
+
+def test_reading_counts_what_is_not_folded() -> None:
+    assert reading.read(CHAPTER) == reading.Reading(words=9, code=2)
+    assert reading.Reading(200, 20).minutes == 2
+    assert reading.Reading(201, 20).minutes == 3
 
 
 def test_what_does_not_fit_is_a_warning(book: SmallBook) -> None:

@@ -280,7 +280,7 @@ def _data_address(text: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
 
 
-def show(figure: Figure, *, alt: str, caption: str = "") -> Any:
+def show(figure: Figure, *, alt: str, caption: str = "", name: str = "") -> Any:
     r"""Return a figure with an alternative text that may hold computed numbers.
 
     A chapter's figures take their alternative text from the cell's metadata, which cannot hold a
@@ -290,6 +290,7 @@ def show(figure: Figure, *, alt: str, caption: str = "") -> Any:
         figure: A Matplotlib figure; it is closed.
         alt: What the figure shows, for readers who cannot see it.
         caption: Text below the figure, with mathematics between ``\\(`` and ``\\)``.
+        name: Anchor on the page, unique there, by which ``in-short`` finds the figure.
 
     Returns:
         An object that a notebook displays.
@@ -301,8 +302,9 @@ def show(figure: Figure, *, alt: str, caption: str = "") -> Any:
     display = require("IPython.display", "book")
     source = _data_address(svg(figure))
     _close(figure)
+    anchor = f' id="{escape(name, quote=True)}"' if name else ""
     return display.HTML(
-        f'<figure class="snn-figure"><div class="figure-frame">'
+        f'<figure class="snn-figure"{anchor}><div class="figure-frame">'
         f'<img src="{source}" alt="{escape(alt, quote=True)}"></div>'
         f"{_caption(caption)}</figure>"
     )
