@@ -4,11 +4,12 @@
 # make lab     open the chapters in JupyterLab
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
-# make lint    ruff and mypy
+# make lint    ruff, mypy, and the layers of the library
 # make clean   remove what the builds made; distclean also removes the environment
 #
 # PYTHON=python3.12        the interpreter that makes the environment (3.11 or newer)
 # PIP_OPTIONS="..."        passed to every pip install
+# CHAPTERS="lif-neuron"    chapters that `make book` is to render alone, for a look (book)
 # ARGS="..."               passed to pytest (test), to the runners (seeds, portability) or to JupyterLab (lab)
 
 PYTHON ?= python3
@@ -16,6 +17,7 @@ VENV ?= .venv
 PORT ?= 8000
 PIP_OPTIONS ?=
 ARGS ?=
+CHAPTERS ?=
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
@@ -25,7 +27,7 @@ INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 .DELETE_ON_ERROR:
 
 book: env
-	@$(RUN) -m tools.book
+	@$(RUN) -m tools.book $(CHAPTERS)
 
 test: env
 	$(RUN) -m pytest $(ARGS)
@@ -47,6 +49,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 env: $(VENV)/ready
 
@@ -69,7 +72,7 @@ $(VENV)/lab: $(VENV)/ready requirements-lab.txt
 	@touch $@
 
 clean:
-	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean

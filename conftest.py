@@ -25,14 +25,14 @@ import pytest
 from nbmake import nb_run
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
-from tools import chapters
+from tools import chapters, progress
 
 # nbmake reads with nbformat.read, JSON only; jupytext.read takes text notebooks too.
 nb_run.nbformat = SimpleNamespace(
     read=lambda path, as_version: nbformat.convert(jupytext.read(path), as_version)
 )
 
-EXPECTED = pytest.StashKey[dict[str, str]]()
+KEEPER = pytest.StashKey["Keeper"]()
 REMARKS = pytest.StashKey[list[str]]()
 PROBLEMS = pytest.StashKey[list[str]]()
 
@@ -126,38 +126,47 @@ def _controls(config: pytest.Config) -> bool:
     return not hasattr(config, "workerinput")
 
 
+class Keeper:
+    """Puts each chapter that passes into the book's cache at once: an interruption loses none."""
+
+    def __init__(self, expected: dict[str, str]) -> None:
+        self.expected = expected
+        self.paths = {chapters.slug(path): path for path in chapters.executable()}
+        self.passed: dict[str, bool] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a chapter's execution, or forget the one from before if it fails now."""
+        name = dict(report.user_properties).get("chapter")
+        if report.when != "call" or not isinstance(name, str) or report.skipped:
+            return
+        self.passed[name] = report.passed
+        record = chapters.recorded_fingerprints()
+        record.pop(name, None)
+        if report.passed and name in self.expected:
+            _put_into_book_cache(self.paths[name], report.duration)
+            progress.record_seconds(name, report.duration)
+            record[name] = self.expected[name]
+        record = {name: made for name, made in record.items() if name in self.expected}
+        chapters.write_fingerprints(record)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Take the fingerprints before anything runs: an edit during the run makes it stale."""
     if _controls(session.config):
-        session.config.stash[EXPECTED] = chapters.expected_fingerprints()
+        keeper = Keeper(chapters.expected_fingerprints())
+        session.config.stash[KEEPER] = keeper
+        session.config.pluginmanager.register(keeper, "chapter-keeper")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fill the book's cache with the chapters that passed, then audit the ledger."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not _controls(session.config) or reporter is None or session.config.option.collectonly:
+    """Audit the ledger when all chapters are current."""
+    if not _controls(session.config) or not session.config.stash[KEEPER].passed:
         return
-    reports = [
-        (dict(report.user_properties)["chapter"], report)
-        for outcome in ("passed", "failed")
-        for report in reporter.getreports(outcome)
-        if report.when == "call" and "notebook" in report.keywords
-    ]
-    if not reports:
-        return
-    expected = session.config.stash[EXPECTED]
-    seconds = {name: report.duration for name, report in reports if report.passed}
-    record = chapters.recorded_fingerprints()
-    for name, _ in reports:
-        record.pop(name, None)
-    record |= {name: expected[name] for name in seconds}
-    record = {name: made for name, made in record.items() if name in expected}
-    paths = {chapters.slug(path): path for path in chapters.executable()}
-    for name, duration in seconds.items():
-        _put_into_book_cache(paths[name], duration)
-    chapters.write_fingerprints(record)
-    remarks = [f"{len(seconds)} executed chapters put into the book's cache"]
+    keeper, record = session.config.stash[KEEPER], chapters.recorded_fingerprints()
+    expected = keeper.expected
+    kept = sum(keeper.passed.values())
+    remarks = [f"{kept} executed chapters put into the book's cache"]
     problems: list[str] = []
     if record == expected:
         problems = _audit()

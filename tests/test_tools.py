@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import doctest
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tools import book as book_tool
-from tools import chapters, portability, seeds
+from tools import chapters, portability, progress, seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -232,6 +236,16 @@ def test_an_edit_of_a_chapter_executes_that_one(book, calls):
     assert calls == ["execute two", "render"]
 
 
+def test_a_chapter_alone_is_executed_and_rendered(book, calls, monkeypatch, capsys):
+    (book / "snnlib" / "a.py").write_text("edited")
+    monkeypatch.setattr(book_tool, "render_part", lambda names: f"page of {names}")
+    book_tool.main(["two"])
+    assert calls == ["execute two"]
+    assert capsys.readouterr().out.splitlines()[-1] == "page of ['two']"
+    with pytest.raises(SystemExit, match="no chapter three; there are one, two"):
+        book_tool.main(["three"])
+
+
 def test_a_failed_build_is_no_book(book, calls, monkeypatch):
     (book / "book" / "index.md").write_text("edited")
     good = book_tool._call
@@ -275,8 +289,8 @@ def test_seeds_name_the_claim_and_the_value(book, monkeypatch, capsys):
 # --- chapters as tests ------------------------------------------------------------------------
 
 
-def run_pytest(tmp_path, claims="", **notebooks):
-    """Plain pytest on a small project with this one's configuration."""
+def small_project(tmp_path, claims="", **notebooks):
+    """A small project with this one's configuration; returns the command and the environment."""
     shutil.copy(ROOT / "conftest.py", tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
@@ -291,13 +305,45 @@ def run_pytest(tmp_path, claims="", **notebooks):
         write_chapter(tmp_path / "notebooks" / f"{name}.md", *cells)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment = {k: v for k, v in environment.items() if not k.startswith("PYTEST_")}
+    return [sys.executable, "-m", "pytest", "notebooks"], environment
+
+
+def run_pytest(tmp_path, claims="", **notebooks):
+    """Plain pytest on a small project."""
+    command, environment = small_project(tmp_path, claims, **notebooks)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "notebooks"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
     )
+
+
+def test_a_killed_run_keeps_the_chapters_that_finished(tmp_path):
+    slow = "import time; time.sleep(600)"
+    command, environment = small_project(tmp_path, quick=["1 + 1"], slow=[slow])
+    record = tmp_path / "_build" / "executed" / "fingerprints.json"
+    command += ["-p", "tools.progress"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            said = ""
+            while "quick, " not in said:
+                line = process.stdout.readline().decode()
+                assert line, said
+                said += line
+            while not record.exists():  # the line comes from another plugin, before or after
+                time.sleep(0.01)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert list(json.loads(record.read_text())) == ["quick"]
+    assert "2 to execute" in said and "done    quick" in said and "1 to go, about" in said
+    assert "slow runs" in said
+    names = list((tmp_path / "_build" / ".jupyter_cache" / "executed").iterdir())
+    assert len(names) == 1
+
+
+def test_progress_doctests():
+    failed, tried = doctest.testmod(progress)
+    assert (failed, tried > 0) == (0, True)
 
 
 def test_failure_report_names_notebook_line_cell_and_traceback(tmp_path):

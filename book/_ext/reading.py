@@ -13,9 +13,7 @@ _CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```$", flags=re.S | re.M)
 _FOLDED = re.compile(r"^(`{3,}|:{3,})\{[\w:-]+\}[^\n]*\n(?=(?::[^\n]*\n)*:class:[^\n]*dropdown)"
                      r".*?^\1$", flags=re.S | re.M)  # fmt: skip
 _SOLUTION = re.compile(r"^```\{solution-start\}.*?^```\{solution-end\}\n```$", flags=re.S | re.M)
-_NOT_READ = re.compile(
-    r"^(?:`{3,}|:{3,})[^\n]*$|^:\w+:[^\n]*$|^\([\w-]+\)=$|^%[^\n]*$", flags=re.M
-)
+_NOT_READ = re.compile(r"^(?:`{3,}|:{3,})[^\n]*$|^:\w+:[^\n]*$|^\([\w-]+\)=$|^%[^\n]*$", flags=re.M)
 
 
 class Reading(NamedTuple):
