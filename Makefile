@@ -2,6 +2,7 @@
 # make test    library tests and every chapter
 # make serve   render the book and serve it on localhost
 # make lab     open the chapters in JupyterLab
+# make profile where the chapters' time goes: the slowest cells
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make lint    ruff, mypy, and the layers of the library
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test serve lab seeds portability lint env clean distclean
+.PHONY: book test serve lab profile seeds portability lint env clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -38,6 +39,9 @@ serve: book
 
 lab: $(VENV)/lab
 	$(BIN)/jupyter-lab --notebook-dir=notebooks $(ARGS)
+
+profile: env
+	@$(RUN) -m tools.profile $(ARGS)
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)

@@ -25,7 +25,7 @@ import pytest
 from nbmake import nb_run
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
-from tools import chapters, progress
+from tools import chapters, profile, progress
 
 # nbmake reads with nbformat.read, JSON only; jupytext.read takes text notebooks too.
 nb_run.nbformat = SimpleNamespace(
@@ -60,6 +60,7 @@ class ChapterItem(NotebookItem):
             kernel=option.nbmake_kernel,
             find_import_errors=option.nbmake_find_import_errors,
         ).execute()
+        profile.keep(self.path, result.nb)
         for cell in result.nb.cells:  # nbmake's timings would change the cache's key
             cell.metadata.pop("execution", None)
         copy = chapters.executed_copy(self.path)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tools import book as book_tool
-from tools import chapters, portability, progress, seeds
+from tools import chapters, portability, profile, progress, seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -341,9 +341,25 @@ def test_a_killed_run_keeps_the_chapters_that_finished(tmp_path):
     assert len(names) == 1
 
 
-def test_progress_doctests():
-    failed, tried = doctest.testmod(progress)
+@pytest.mark.parametrize("module", [progress, profile], ids=lambda module: module.__name__)
+def test_doctests(module):
+    failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
+
+
+def test_a_profile_names_the_slow_cell(tmp_path):
+    command, environment = small_project(
+        tmp_path, a=["import time", "\ntime.sleep(0.5)"], b=["1 + 1"]
+    )
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    command = [sys.executable, "-m", "tools.profile", "--cells", "1"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("in 2 chapters") and lines[1].endswith("  a"), done.stderr
+    assert lines[-1].endswith("a, code cell 2: time.sleep(0.5)")
+    assert 0.5 <= float(lines[-1].split()[0]) <= float(lines[0].split()[0])
 
 
 def test_failure_report_names_notebook_line_cell_and_traceback(tmp_path):
