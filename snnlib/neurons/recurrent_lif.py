@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from snnlib.neurons._checks import number, sequence
+from snnlib.neurons._checks import floating, number, sequence
 from snnlib.neurons._settings import LearnedStart, Settings, ThresholdGradient
 from snnlib.neurons._stepwise import stepwise
 from snnlib.neurons._weight import check_width, draw_
@@ -119,7 +119,7 @@ def recurrent_lif(
     threshold, leak = number("threshold", threshold), number("leak", leak)
     trajectories = stepwise(
         current,
-        weight,
+        floating("weight", weight),
         self_connections=self_connections,
         threshold=threshold,
         leak=leak,
