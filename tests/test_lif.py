@@ -14,7 +14,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp,
 from torch.utils._pytree import tree_leaves
 
 from snnlib.neurons import LIF, LIFState, LIFTrace, lif
-from snnlib.neurons.lif import RULES
+from snnlib.resets import RULES
 from snnlib.surrogate import Surrogate
 
 # SpikingJelly and Norse still compile with torch.jit.
@@ -463,10 +463,10 @@ def test_detached_reset_hides_the_initial_spikes():
 @pytest.mark.parametrize("which", ["membrane", "spikes", "both"])
 def test_gradient_in_blocks(reset, which, monkeypatch):
     """However many steps share a block of the backward pass, the gradient is the same."""
-    module = importlib.import_module("snnlib.neurons.lif")
+    module = importlib.import_module("snnlib.neurons._recursion")
     results = []
     for block in (1, 3 * 6, 10**6):  # numbers in a block: one step, three steps, all seven
-        monkeypatch.setattr(module, "_BLOCK", block)
+        monkeypatch.setattr(module, "BLOCK", block)
         inputs = [value.clone().requires_grad_() for value in draw(23, 7)]
         trace = lif(
             inputs[0],

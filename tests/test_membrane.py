@@ -161,6 +161,15 @@ def test_saved_and_loaded_model_gives_identical_outputs(way, tmp_path):
     assert not torch.equal(other(current), expected)
 
 
+def test_model_pickled_when_membrane_was_one_file_loads():
+    model = train(network())
+    text = pickle.dumps(model, protocol=0)  # names modules in plain text
+    old = text.replace(b"snnlib.membrane.mp_init", b"snnlib.membrane")
+    assert old != text
+    current = 2 * torch.rand(5, 6, 8, generator=generator(9))
+    assert torch.equal(pickle.loads(old).eval()(current), model.eval()(current))
+
+
 def test_data_parallel_processes_share_the_first_ones_number(tmp_path):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1

@@ -275,7 +275,7 @@ def test_blocks_do_not_matter(monkeypatch):
     """The way back runs in blocks of steps that fit the cache."""
     want = gradients(*_sample())
     for size in (1, 13, 30, 10**6):
-        monkeypatch.setattr("snnlib.neurons._stepwise._BLOCK", size)
+        monkeypatch.setattr("snnlib.neurons._recursion.BLOCK", size)
         assert_same(gradients(*_sample()), want, 1e-13)
 
 

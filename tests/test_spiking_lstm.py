@@ -3,7 +3,6 @@
 import copy
 import itertools
 import pickle
-import sys
 
 import pytest
 import torch
@@ -146,7 +145,7 @@ def test_blocks_do_not_matter(monkeypatch):
 
     want = sample()
     for size in (1, 100, 10**6):
-        monkeypatch.setattr(sys.modules["snnlib.neurons.spiking_lstm"], "_BLOCK", size)
+        monkeypatch.setattr("snnlib.neurons._recursion.BLOCK", size)
         assert_same(sample(), want, 1e-13)
 
 

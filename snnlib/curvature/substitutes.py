@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from snnlib import dialects
-from snnlib.neurons.lif import LIF, RULES
+from snnlib.neurons.lif import LIF
+from snnlib.resets import RULES
 from snnlib.surrogate import Surrogate
 
 __all__ = ["held_spike", "smoothed", "substituted"]

@@ -18,34 +18,17 @@ that neuron, without weights the feed-forward one.
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.neurons._stepwise import RESETS, stepwise
-from snnlib.neurons.current_lif import _checked
-from snnlib.neurons.lif import (
-    LIF,
-    ThresholdGradient,
-    _brief,
-    _check_choice,
-    _check_strict,
-    _fitted,
-    _floating,
-    _inverse_softplus,
-    _number,
-    _Settings,
-)
-from snnlib.neurons.recurrent_lif import (
-    RecurrentReset,
-    _check_width,
-    _recurrent_weight,
-    _state,
-    _uniform_,
-    _wide_sequence,
-)
+from snnlib.neurons._checks import check_choice, checked, floating, number
+from snnlib.neurons._settings import Settings, ThresholdGradient, brief, constant
+from snnlib.neurons._stepwise import stepwise
+from snnlib.neurons._weight import check_width, draw_
+from snnlib.neurons.lif import LIF
+from snnlib.resets import RESETS, RecurrentReset
 from snnlib.surrogate import Surrogate
 
 __all__ = ["AdaptiveLIF", "AdaptiveLIFState", "AdaptiveLIFTrace", "adaptive_lif"]
@@ -145,28 +128,22 @@ def adaptive_lif(
         ...     1 + 2 * (1 - 0.75**t) for t in range(6)]
         True
     """
-    _check_choice("reset", reset, RESETS)
-    settings = _Settings(
-        reset=reset,
-        surrogate=Surrogate("arctan") if surrogate is None else surrogate,
-        detach_reset=detach_reset,
-        relative=False,
-        check=True,
-    )
-    threshold = _number("threshold", threshold, math.inf)
-    leak = _number("leak", leak, 1.0)
-    adaptation = _checked("adaptation", adaptation, math.inf)
-    adaptation_leak = _checked("adaptation_leak", adaptation_leak, 1.0)
-    return _run_adaptive(
+    settings = Settings.of_call(reset, surrogate, detach_reset, RESETS)
+    threshold, leak = number("threshold", threshold), number("leak", leak)
+    trajectories = stepwise(
         current,
         weight,
-        leak,
-        threshold,
-        (adaptation, adaptation_leak),
-        initial,
-        self_connections,
-        settings,
+        self_connections=self_connections,
+        threshold=threshold,
+        leak=leak,
+        adaptation=(
+            checked("adaptation", adaptation),
+            checked("adaptation_leak", adaptation_leak),
+        ),
+        initial=initial,
+        settings=settings,
     )
+    return AdaptiveLIFTrace(*trajectories)
 
 
 class AdaptiveLIF(LIF):
@@ -243,11 +220,11 @@ class AdaptiveLIF(LIF):
         generator: torch.Generator | None = None,
     ) -> None:
         if width is not None:
-            _check_width(width)
+            check_width(width)
         # What leaves the layer would depend on a threshold that changes from step to step.
-        _check_choice("threshold_gradient", threshold_gradient, ("absolute", "relative"))
+        check_choice("threshold_gradient", threshold_gradient, ("absolute", "relative"))
         if initial is not None:
-            _floating("initial", initial)  # a learned start would need the threshold of each step
+            floating("initial", initial)  # a learned start would need the threshold of each step
         super().__init__(
             threshold=threshold,
             leak=leak,
@@ -262,20 +239,13 @@ class AdaptiveLIF(LIF):
         self.self_connections = self_connections
         self.learn_adaptation = learn_adaptation
         self.learn_adaptation_leak = learn_adaptation_leak
-        values: list[tuple[str, float | Tensor, float, bool, Any]] = [
-            ("adaptation", adaptation, math.inf, learn_adaptation, _inverse_softplus),
-            ("adaptation_leak", adaptation_leak, 1.0, learn_adaptation_leak, torch.logit),
-        ]
-        for name, value, high, learn, inverse in values:
-            value = _checked(name, value, high)
-            if learn:
-                _check_strict(name, value, high, "to be learnable")
-            elif isinstance(value, Tensor) and value.requires_grad:
-                raise ValueError(
-                    f"{name} must not require a gradient, got one that does: "
-                    f"use learn_{name}=True, or the function adaptive_lif"
-                )
-            self._keep(name, value, inverse if learn else None)
+        values = (
+            ("adaptation", adaptation, learn_adaptation),
+            ("adaptation_leak", adaptation_leak, learn_adaptation_leak),
+        )
+        for name, value, learn in values:
+            instead = f"learn_{name}=True, or the function adaptive_lif"
+            self._keep(name, constant(name, value, learn, instead), learn)
         matrix = None if width is None else nn.Parameter(torch.empty(width, width))
         self.register_parameter("weight", matrix)
         self.reset_parameters(generator)
@@ -293,16 +263,12 @@ class AdaptiveLIF(LIF):
     @property
     def adaptation(self) -> float | Tensor:
         """The strength κ: a float, or a tensor (which carries gradients if learnable)."""
-        if self.learn_adaptation:
-            return nn.functional.softplus(self.raw_adaptation)
-        return self.fixed_adaptation
+        return self._value("adaptation")
 
     @property
     def adaptation_leak(self) -> float | Tensor:
         """The decay ρ: a float, or a tensor (which carries gradients if learnable)."""
-        if self.learn_adaptation_leak:
-            return torch.sigmoid(self.raw_adaptation_leak)
-        return self.fixed_adaptation_leak
+        return self._value("adaptation_leak")
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the weight from the uniform law on ±1/√n, without self-connections.
@@ -311,7 +277,7 @@ class AdaptiveLIF(LIF):
             generator: Random numbers; None is torch's global generator.
         """
         if self.weight is not None:
-            _uniform_(self.weight, self.weight.shape[0], generator)
+            draw_(self.weight, generator)
             if not self.self_connections:
                 with torch.no_grad():
                     self.weight.fill_diagonal_(0.0)
@@ -329,50 +295,23 @@ class AdaptiveLIF(LIF):
             ValueError: If the current is not such a tensor, or a tensor of the layer does not
                 broadcast to [batch, n].
         """
-        return _run_adaptive(
+        trajectories = stepwise(
             current,
             self.weight,
-            self.leak,
-            self.threshold,
-            (self.adaptation, self.adaptation_leak),
-            self._start(),
-            self.self_connections,
-            self._settings,
+            self_connections=self.self_connections,
+            threshold=self.threshold,
+            leak=self.leak,
+            adaptation=(self.adaptation, self.adaptation_leak),
+            initial=self._start(),
+            settings=self._settings,
         )
+        return AdaptiveLIFTrace(*trajectories)
 
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""
         head, comma, tail = super().extra_repr().partition(", reset=")
-        own = f", adaptation={_brief(self.adaptation, self.learn_adaptation)}"
-        own += f", adaptation_leak={_brief(self.adaptation_leak, self.learn_adaptation_leak)}"
+        own = f", adaptation={brief(self.adaptation, self.learn_adaptation)}"
+        own += f", adaptation_leak={brief(self.adaptation_leak, self.learn_adaptation_leak)}"
         width = "" if self.weight is None else f"{self.weight.shape[0]}, "
         loops = ", self_connections=True" if self.self_connections else ""
         return width + head + own + comma + tail + loops
-
-
-def _run_adaptive(
-    current: Tensor,
-    weight: Tensor | None,
-    leak: float | Tensor,
-    threshold: float | Tensor,
-    adaptation: tuple[float | Tensor, float | Tensor],
-    initial: Tensor | tuple[Tensor, ...] | None,
-    self_connections: bool,
-    settings: _Settings,
-) -> AdaptiveLIFTrace:
-    """Fit all tensors to the current and apply the fused function."""
-    current = _wide_sequence(current)
-    if weight is not None:
-        weight = _recurrent_weight(weight, current, self_connections)
-    strength, decay = adaptation
-    state = _state(initial, ("membrane", "spikes", "adaptation"), current)
-    trajectories = stepwise(
-        current,
-        weight,
-        _fitted("threshold", threshold, current),
-        _fitted("leak", leak, current),
-        (_fitted("adaptation", strength, current), _fitted("adaptation_leak", decay, current)),
-        state,
-        settings,
-    )
-    return AdaptiveLIFTrace(*trajectories)

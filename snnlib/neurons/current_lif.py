@@ -31,36 +31,31 @@ What others simulate is a choice of the four constants (dt is the step, τ in th
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from snnlib.neurons.lif import (
-    LIF,
-    RULES,
-    Reset,
-    ThresholdGradient,
-    _add,
-    _brief,
-    _check_all,
-    _check_choice,
-    _check_strict,
-    _fitted,
-    _floating,
-    _number,
-    _range,
-    _reverse_in_place,
-    _reverse_recorded,
-    _run,
-    _sequence,
-    _Settings,
+from snnlib.neurons._checks import check_strict, checked, fitted, number, sequence, state
+from snnlib.neurons._recursion import (
+    add_up,
+    mapped,
+    numbers_apart,
+    plain,
+    reverse_in_place,
+    reverse_recorded,
 )
+from snnlib.neurons._settings import (
+    LearnedStart,
+    Settings,
+    ThresholdGradient,
+    brief,
+    constant,
+)
+from snnlib.neurons.lif import LIF, run_lif
+from snnlib.resets import Reset
 from snnlib.surrogate import Surrogate
-
-if TYPE_CHECKING:
-    from snnlib.membrane import MPInit
 
 __all__ = [
     "CurrentLIF",
@@ -166,8 +161,7 @@ def exact_step(leak: float, synapse_leak: float, *, held: bool = False) -> Exact
         True
     """
     for name, value in (("leak", leak), ("synapse_leak", synapse_leak)):
-        number = _number(name, value, 1.0)
-        _check_strict(name, number, 1.0, "for an exact step")
+        check_strict(name, number(name, value), 1.0, "for an exact step")
     beta, alpha = float(leak), float(synapse_leak)
     # The mean L as α (exp(y) - 1) / y with y = ln(β/α): exact where the two leaks are close, too.
     ratio = math.log(beta / alpha)
@@ -242,20 +236,14 @@ def current_lif(
         >>> trace.membrane.flatten().tolist() == want
         True
     """
-    _check_choice("reset", reset, RULES)
-    settings = _Settings(
-        reset=reset,
-        surrogate=Surrogate("arctan") if surrogate is None else surrogate,
-        detach_reset=detach_reset,
-        relative=False,
-        check=True,
+    settings = Settings.of_call(reset, surrogate, detach_reset)
+    leak, threshold = number("leak", leak), number("threshold", threshold)
+    synapse = (
+        checked("synapse_leak", synapse_leak),
+        checked("input_gain", input_gain),
+        checked("delay", delay),
     )
-    leak = _number("leak", leak, 1.0)  # the values of both tensors are checked by the neuron
-    threshold = _number("threshold", threshold, math.inf)
-    synapse_leak = _checked("synapse_leak", synapse_leak, 1.0)
-    input_gain = _checked("input_gain", input_gain, math.inf)
-    delay = _checked("delay", delay, 1.0)
-    return _run_both(current, leak, synapse_leak, threshold, input_gain, delay, initial, settings)
+    return _run_both(current, leak, threshold, synapse, initial, settings)
 
 
 class CurrentLIF(LIF):
@@ -313,7 +301,7 @@ class CurrentLIF(LIF):
         learn_leak: bool = False,
         learn_synapse_leak: bool = False,
         threshold_gradient: ThresholdGradient = "absolute",
-        initial: Tensor | MPInit | None = None,
+        initial: Tensor | LearnedStart | None = None,
     ) -> None:
         super().__init__(
             threshold=threshold,
@@ -326,39 +314,30 @@ class CurrentLIF(LIF):
             threshold_gradient=threshold_gradient,
             initial=initial,
         )
-        values: list[tuple[str, float | Tensor, float, bool]] = [
-            ("synapse_leak", synapse_leak, 1.0, learn_synapse_leak),
-            ("input_gain", input_gain, math.inf, False),
-            ("delay", delay, 1.0, False),
-        ]
         self.learn_synapse_leak = learn_synapse_leak
-        for name, value, high, learn in values:
-            value = _checked(name, value, high)
-            if learn:
-                _check_strict(name, value, high, "to be learnable")
-            elif isinstance(value, Tensor) and value.requires_grad:
-                raise ValueError(
-                    f"{name} must not require a gradient, got one that does: "
-                    "use the function current_lif"
-                )
-            self._keep(name, value, torch.logit if learn else None)
+        values = (
+            ("synapse_leak", synapse_leak, learn_synapse_leak),
+            ("input_gain", input_gain, False),
+            ("delay", delay, False),
+        )
+        for name, value, learn in values:
+            value = constant(name, value, learn, "the function current_lif")
+            self._keep(name, value, learn)
 
     @property
     def synapse_leak(self) -> float | Tensor:
         """The synapse's leak α: a float, or a tensor (which carries gradients if learnable)."""
-        if self.learn_synapse_leak:
-            return torch.sigmoid(self.raw_synapse_leak)
-        return self.fixed_synapse_leak
+        return self._value("synapse_leak")
 
     @property
     def input_gain(self) -> float | Tensor:
         """The input gain λ."""
-        return self.fixed_input_gain
+        return self._value("input_gain")
 
     @property
     def delay(self) -> float | Tensor:
         """The delay d."""
-        return self.fixed_delay
+        return self._value("delay")
 
     def trace(self, current: Tensor) -> CurrentLIFTrace:  # type: ignore[override]
         """Membrane, spikes and synaptic current for an input [T, batch, ...]; see `current_lif`.
@@ -373,59 +352,46 @@ class CurrentLIF(LIF):
             ValueError: If the input is not such a tensor, or a tensor of the layer does not
                 broadcast to [batch, features...].
         """
-        return _run_both(
-            current,
-            self.leak,
-            self.synapse_leak,
-            self.threshold,
-            self.input_gain,
-            self.delay,
-            self._start(),
-            self._settings,
-        )
+        synapse = (self.synapse_leak, self.input_gain, self.delay)
+        start, settings = self._start(), self._settings
+        return _run_both(current, self.leak, self.threshold, synapse, start, settings)
 
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""
         head, comma, tail = super().extra_repr().partition(", reset=")
-        own = f", synapse_leak={_brief(self.synapse_leak, self.learn_synapse_leak)}"
+        own = f", synapse_leak={brief(self.synapse_leak, self.learn_synapse_leak)}"
         if not isinstance(self.input_gain, float) or self.input_gain != 1:
-            own += f", input_gain={_brief(self.input_gain, False)}"
+            own += f", input_gain={brief(self.input_gain, False)}"
         if not isinstance(self.delay, float) or self.delay != 0:
-            own += f", delay={_brief(self.delay, False)}"
+            own += f", delay={brief(self.delay, False)}"
         return head + own + comma + tail
 
 
 def _run_both(
     current: Tensor,
     leak: float | Tensor,
-    synapse_leak: float | Tensor,
     threshold: float | Tensor,
-    input_gain: float | Tensor,
-    delay: float | Tensor,
+    synapse: tuple[float | Tensor, float | Tensor, float | Tensor],
     initial: Tensor | tuple[Tensor, ...] | None,
-    settings: _Settings,
+    settings: Settings,
 ) -> CurrentLIFTrace:
     """The filter, what it sends to the membrane, and the LIF neuron."""
-    current = _sequence(current)
-    synapse_leak = _fitted("synapse_leak", synapse_leak, current)
-    input_gain = _fitted("input_gain", input_gain, current)
-    delay = _fitted("delay", delay, current)
+    current = sequence(current)
+    names = ("synapse_leak", "input_gain", "delay")
+    synapse_leak, input_gain, delay = (
+        fitted(name, value, current) for name, value in zip(names, synapse, strict=True)
+    )
     start = None
     if isinstance(initial, tuple):
-        if len(initial) != 3:
-            raise ValueError(
-                "initial must be a membrane or a (membrane, spikes, current) triple, "
-                f"got a tuple of length {len(initial)}"
-            )
-        *pair, start = initial
-        initial = (pair[0], pair[1])
-        start = _fitted("initial current", _floating("initial current", start), current)
-    synapse = _LeakySum.apply(current, synapse_leak, start)
-    drive = _delayed(synapse, start, delay)
+        given = state(initial, ("membrane", "spikes", "current"), "a {} triple", current)
+        assert given is not None
+        initial, start = given[:2], given[2]
+    filtered = _LeakySum.apply(current, synapse_leak, start)
+    drive = _delayed(filtered, start, delay)
     if isinstance(input_gain, Tensor) or input_gain != 1:
         drive = drive * input_gain
-    membrane, spikes = _run(drive, leak, threshold, initial, settings)
-    return CurrentLIFTrace(membrane, spikes, synapse)
+    membrane, spikes = run_lif(drive, leak, threshold, initial, settings)
+    return CurrentLIFTrace(membrane, spikes, filtered)
 
 
 def _delayed(synapse: Tensor, start: Tensor | None, delay: float | Tensor) -> Tensor:
@@ -465,7 +431,7 @@ class _LeakySum(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _, leak, start = inputs
         ctx.shape = output.shape
-        ctx.number = None if isinstance(leak, Tensor) else leak
+        (ctx.number,), _ = numbers_apart((leak,))
         # The sum itself is needed for the derivative by the leak only.
         kept = (output, leak, start) if ctx.number is None else (None, None, start)
         ctx.save_for_backward(*kept)
@@ -478,29 +444,24 @@ class _LeakySum(torch.autograd.Function):
         _, need_leak, need_start = ctx.needs_input_grad
         # Grad mode is on when this pass is itself differentiated: then out of place.
         if torch.is_grad_enabled():
-            total = _reverse_recorded(grad, leak)
+            total = reverse_recorded(grad, leak)
         else:
             total = grad.clone(memory_format=torch.contiguous_format)
-            _reverse_in_place(total, 0, total.shape[0], leak)
+            reverse_in_place(total, 0, total.shape[0], leak)
         grad_leak = grad_start = None
         if need_leak:
             parts = [synapse[:-1] * total[1:]]
             if start is not None:
                 parts.append(start * total[0])
-            grad_leak = _add(None, parts, leak)
+            grad_leak = add_up(parts, leak)
         if need_start:
-            grad_start = _add(None, [leak * total[0]], start)
+            grad_start = add_up([leak * total[0]], start)
         return total, grad_leak, grad_start
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        # torch switches forward mode off in here, which would silently drop the tangents of an
-        # outer forward-mode derivative. So switch it on, for values without their own tangents.
         with forward_ad._set_fwd_grad_enabled(True):
-            synapse, leak, start = (
-                None if kept is None else forward_ad.unpack_dual(kept).primal
-                for kept in ctx.saved_tensors
-            )
+            synapse, leak, start = (plain(kept) for kept in ctx.saved_tensors)
             leak = ctx.number if leak is None else leak
             d_current, d_leak, d_start = tangents
             steps: list[Tensor] = []
@@ -519,54 +480,5 @@ class _LeakySum(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
         """Make the mapped dimension one more batch dimension, right after time."""
         current, *others = inputs
-        if in_dims[0] is None:
-            current = current.unsqueeze(1).expand(-1, info.batch_size, *current.shape[1:])
-        else:
-            current = current.movedim(in_dims[0], 1)
-        moved = [
-            _leading(value, dim, current.dim() - 1)
-            for value, dim in zip(others, in_dims[1:], strict=True)
-        ]
-        return _LeakySum.apply(current, *moved), 1
-
-
-def _leading(value: Any, dim: int | None, dims: int) -> Any:
-    """A mapped tensor with its mapped dimension first, and as many dimensions as one step."""
-    if dim is None:
-        return value
-    value = value.movedim(dim, 0)
-    return value.reshape(value.shape[0], *[1] * (dims - value.dim()), *value.shape[1:])
-
-
-# --- Checks ---------------------------------------------------------------------------------------
-
-
-class _Checked(torch.autograd.Function):
-    """A tensor as it is, once its values are known to be in range: under `vmap` too."""
-
-    @staticmethod
-    def forward(value: Tensor, name: str, high: float) -> Tensor:
-        good = (value >= 0) & (value <= high) & (value < math.inf)  # NaN compares false
-        _check_all(name, value, good, _range(high))
-        return value.view_as(value)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return grad, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return tangent.view_as(tangent)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, Any]:
-        return _Checked.apply(*inputs), in_dims[0]
-
-
-def _checked(name: str, value: float | Tensor, high: float) -> float | Tensor:
-    value = _number(name, value, high)
-    return _Checked.apply(value, name, high) if isinstance(value, Tensor) else value
+        current, others = mapped(info, in_dims, current, tuple(others))
+        return _LeakySum.apply(current, *others), 1

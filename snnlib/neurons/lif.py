@@ -4,7 +4,7 @@ With potential u, spike x, threshold θ, leak β and input current i, step t com
 
     u[t] = carry(u[t-1], x[t-1]) + i[t],      x[t] = 1 if u[t] > θ else 0,
 
-and the reset is the form of the first term (`RULES`):
+and the reset is the form of the first term (`snnlib.resets.RULES`):
 
     "subtract"       β u[t-1] - θ x[t-1]
     "subtract_leak"  β (u[t-1] - θ x[t-1])
@@ -21,27 +21,50 @@ one recursion, backward in time, gives the total derivative λ[t] = dL/du[t]:
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
+from types import NoneType
+from typing import Any, ClassVar, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn import functional
 
+from snnlib.neurons._checks import (
+    check_choice,
+    check_strict,
+    check_values,
+    fitted,
+    number,
+    sequence,
+    state,
+)
+from snnlib.neurons._partials import Partials
+from snnlib.neurons._recursion import (
+    add_up,
+    at,
+    block,
+    empty_like,
+    mapped,
+    numbers_apart,
+    plain,
+    recorded,
+    reverse_in_place,
+    reverse_recorded,
+)
+from snnlib.neurons._settings import (
+    Layer,
+    LearnedStart,
+    Settings,
+    ThresholdGradient,
+    brief,
+    constant,
+)
+from snnlib.resets import RULES, Reset, ResetRule
 from snnlib.surrogate import Surrogate
-
-if TYPE_CHECKING:
-    from snnlib.membrane import MPInit
 
 __all__ = ["LIF", "RULES", "LIFState", "LIFTrace", "ResetRule", "lif"]
 
-Reset: TypeAlias = Literal["subtract", "subtract_leak", "zero", "none"]
-ThresholdGradient: TypeAlias = Literal["absolute", "relative", "threshold_robust"]
 Initial: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
 
@@ -73,102 +96,6 @@ class LIFTrace(NamedTuple):
     def state(self) -> LIFState:
         """The last membrane and spikes: as `initial`, they continue the trajectory."""
         return LIFState(self.membrane[-1], self.spikes[-1])
-
-
-# --- The four resets ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ResetRule:
-    """What potential u and spike x bring into the next step, and the derivatives of that.
-
-    Every function but `into` takes (u, x, threshold, leak) and uses arithmetic only, so it accepts
-    numbers, tensors and SymPy symbols. None stands for a derivative that is zero.
-
-    Attributes:
-        carry: The carried term.
-        by_membrane: Its derivative with respect to u.
-        by_spikes: With respect to x.
-        by_threshold: With respect to the threshold.
-        by_leak: With respect to the leak.
-        into: (out, u, x, threshold, leak): writes the carried term into `out` with the same
-            roundings, in few kernels and without temporaries.
-        after: The potential right after the reset: the carried term is the leak times it.
-    """
-
-    carry: Callable[[Any, Any, Any, Any], Any]
-    by_membrane: Callable[[Any, Any, Any, Any], Any]
-    by_spikes: Callable[[Any, Any, Any, Any], Any] | None
-    by_threshold: Callable[[Any, Any, Any, Any], Any] | None
-    by_leak: Callable[[Any, Any, Any, Any], Any]
-    into: Callable[[Tensor, Tensor, Tensor, Any, Any], None]
-    after: Callable[[Any, Any, Any, Any], Any]
-
-
-def _subtract_into(out: Tensor, u: Tensor, x: Tensor, threshold: Any, leak: Any) -> None:
-    torch.mul(u, leak, out=out)
-    _less(out, x, threshold, out=out)
-
-
-def _subtract_leak_into(out: Tensor, u: Tensor, x: Tensor, threshold: Any, leak: Any) -> None:
-    _less(u, x, threshold, out=out)
-    out.mul_(leak)
-
-
-def _zero_into(out: Tensor, u: Tensor, x: Tensor, threshold: Any, leak: Any) -> None:
-    torch.mul(u, leak, out=out)
-    out.addcmul_(out, x, value=-1)
-
-
-def _none_into(out: Tensor, u: Tensor, x: Tensor, threshold: Any, leak: Any) -> None:
-    torch.mul(u, leak, out=out)
-
-
-def _less(u: Tensor, x: Tensor, threshold: float | Tensor, *, out: Tensor) -> None:
-    if isinstance(threshold, Tensor):
-        torch.addcmul(u, x, threshold, value=-1, out=out)
-    else:
-        torch.sub(u, x, alpha=threshold, out=out)
-
-
-RULES: dict[str, ResetRule] = {
-    "subtract": ResetRule(
-        carry=lambda u, x, threshold, leak: leak * u - threshold * x,
-        by_membrane=lambda u, x, threshold, leak: leak,
-        by_spikes=lambda u, x, threshold, leak: -threshold,
-        by_threshold=lambda u, x, threshold, leak: -x,
-        by_leak=lambda u, x, threshold, leak: u,
-        into=_subtract_into,
-        after=lambda u, x, threshold, leak: u - threshold * x / leak,
-    ),
-    "subtract_leak": ResetRule(
-        carry=lambda u, x, threshold, leak: leak * (u - threshold * x),
-        by_membrane=lambda u, x, threshold, leak: leak,
-        by_spikes=lambda u, x, threshold, leak: -leak * threshold,
-        by_threshold=lambda u, x, threshold, leak: -leak * x,
-        by_leak=lambda u, x, threshold, leak: u - threshold * x,
-        into=_subtract_leak_into,
-        after=lambda u, x, threshold, leak: u - threshold * x,
-    ),
-    "zero": ResetRule(
-        carry=lambda u, x, threshold, leak: leak * u * (1 - x),
-        by_membrane=lambda u, x, threshold, leak: leak * (1 - x),
-        by_spikes=lambda u, x, threshold, leak: -leak * u,
-        by_threshold=None,
-        by_leak=lambda u, x, threshold, leak: u * (1 - x),
-        into=_zero_into,
-        after=lambda u, x, threshold, leak: u * (1 - x),
-    ),
-    "none": ResetRule(
-        carry=lambda u, x, threshold, leak: leak * u,
-        by_membrane=lambda u, x, threshold, leak: leak,
-        by_spikes=None,
-        by_threshold=None,
-        by_leak=lambda u, x, threshold, leak: u,
-        into=_none_into,
-        after=lambda u, x, threshold, leak: u,
-    ),
-}
 
 
 # --- The function and the module ------------------------------------------------------------------
@@ -235,20 +162,12 @@ def lif(
         >>> trace.spikes.flatten().tolist(), trace.membrane.flatten().tolist()
         ([0.0, 1.0, 0.0, 0.0], [1.0, 1.5, 0.5, 1.25])
     """
-    _check_choice("reset", reset, RULES)
-    settings = _Settings(
-        reset=reset,
-        surrogate=Surrogate("arctan") if surrogate is None else surrogate,
-        detach_reset=detach_reset,
-        relative=False,
-        check=True,
-    )
-    threshold = _number("threshold", threshold, math.inf)
-    leak = _number("leak", leak, 1.0)
-    return _run(current, leak, threshold, initial, settings)
+    settings = Settings.of_call(reset, surrogate, detach_reset)
+    threshold, leak = number("threshold", threshold), number("leak", leak)
+    return run_lif(current, leak, threshold, initial, settings)
 
 
-class LIF(nn.Module):
+class LIF(Layer):
     r"""A layer of leaky integrate-and-fire neurons, without weights: a module around `lif`.
 
     The surrogate's argument is $u - \theta$ (`"absolute"`) or $u/\theta - 1$ (`"relative"` and
@@ -289,7 +208,6 @@ class LIF(nn.Module):
     raw_leak: nn.Parameter
     fixed_threshold: float | Tensor
     fixed_leak: float | Tensor
-    initial: Tensor | MPInit | None
 
     def __init__(
         self,
@@ -302,65 +220,36 @@ class LIF(nn.Module):
         learn_threshold: bool = False,
         learn_leak: bool = False,
         threshold_gradient: ThresholdGradient = "absolute",
-        initial: Tensor | MPInit | None = None,
+        initial: Tensor | LearnedStart | None = None,
     ) -> None:
         super().__init__()
-        _check_choice("reset", reset, self._resets)
-        _check_choice("threshold_gradient", threshold_gradient, get_args(ThresholdGradient))
-        threshold = _number("threshold", threshold, math.inf)
-        leak = _number("leak", leak, 1.0)
-        _check_values(threshold, leak)
-        if learn_threshold:
-            _check_strict("threshold", threshold, math.inf, "to be learnable")
+        check_choice("reset", reset, self._resets)
+        check_choice("threshold_gradient", threshold_gradient, get_args(ThresholdGradient))
+        function = "or the function lif"
+        threshold = constant(
+            "threshold", threshold, learn_threshold, f"learn_threshold=True, {function}"
+        )
         if threshold_gradient != "absolute":
-            _check_strict("threshold", threshold, math.inf, f'with "{threshold_gradient}"')
-        if learn_leak:
-            _check_strict("leak", leak, 1.0, "to be learnable")
-        _check_constant("threshold", threshold, learn_threshold)
-        _check_constant("leak", leak, learn_leak)
-        if isinstance(initial, nn.Module):
-            _check_learnable_start(initial, reset, leak)
-            initial = copy.deepcopy(initial)  # one per layer, also where layers share settings
-        elif initial is not None:
-            initial = _floating("initial", initial).detach().clone()
+            check_strict("threshold", threshold, math.inf, f'with "{threshold_gradient}"')
+        leak = constant("leak", leak, learn_leak, f"learn_leak=True, {function}")
         self.reset = reset
         self.surrogate = Surrogate("arctan") if surrogate is None else surrogate
         self.detach_reset = detach_reset
-        self.learn_threshold = learn_threshold
-        self.learn_leak = learn_leak
         self.threshold_gradient = threshold_gradient
-        if isinstance(initial, nn.Module):
-            self.initial = initial
-        else:
-            self.register_buffer("initial", initial)
-        self._keep("threshold", threshold, _inverse_softplus if learn_threshold else None)
-        self._keep("leak", leak, torch.logit if learn_leak else None)
-
-    def _keep(
-        self, name: str, value: float | Tensor, inverse: Callable[[Tensor], Tensor] | None
-    ) -> None:
-        """Keep a constant as float or buffer, a learnable value as a raw parameter."""
-        if inverse is not None:
-            tensor = torch.as_tensor(value).detach()
-            given = isinstance(value, Tensor) and tensor.is_floating_point()
-            raw = inverse(tensor.double()).to(tensor.dtype if given else torch.get_default_dtype())
-            self.register_parameter(f"raw_{name}", nn.Parameter(raw))
-        elif isinstance(value, Tensor):
-            self.register_buffer(f"fixed_{name}", value.detach().clone())
-        else:
-            setattr(self, f"fixed_{name}", value)
+        self.learn_threshold, self.learn_leak = learn_threshold, learn_leak
+        self._keep_start(initial, reset, leak)
+        self._keep("threshold", threshold, learn_threshold)
+        self._keep("leak", leak, learn_leak)
 
     @property
     def threshold(self) -> float | Tensor:
         """The threshold θ: a float, or a tensor (which carries gradients if learnable)."""
-        if self.learn_threshold:
-            return functional.softplus(self.raw_threshold)
-        return self.fixed_threshold
+        return self._value("threshold")
 
     @property
     def leak(self) -> float | Tensor:
         """The leak β: a float, or a tensor (which carries gradients if learnable)."""
-        return torch.sigmoid(self.raw_leak) if self.learn_leak else self.fixed_leak
+        return self._value("leak")
 
     def trace(self, current: Tensor) -> LIFTrace:
         """Membrane and spikes for a current [T, batch, features...]; see `lif`.
@@ -375,36 +264,12 @@ class LIF(nn.Module):
             ValueError: If the current is not such a tensor, or the threshold, the leak or the
                 initial membrane does not broadcast to [batch, features...].
         """
-        return _run(current, self.leak, self.threshold, self._start(), self._settings)
-
-    def _start(self) -> Tensor | None:
-        """The membrane before the first step."""
-        return self.initial() if isinstance(self.initial, nn.Module) else self.initial
-
-    @torch.no_grad()
-    def _learn_start(self, trace: Any) -> None:
-        """Tell the start of the next batch how this one ended."""
-        assert isinstance(self.initial, nn.Module)
-        membrane, spikes = trace.membrane[-1], trace.spikes[-1]
-        threshold, leak = (_fitted("", value, membrane) for value in (self.threshold, self.leak))
-        self.initial.update(
-            RULES[self.reset].after(membrane, spikes, threshold, leak), trace.spikes
-        )
-
-    @property
-    def _settings(self) -> _Settings:
-        return _Settings(
-            reset=self.reset,
-            surrogate=self.surrogate,
-            detach_reset=self.detach_reset,
-            relative=self.threshold_gradient != "absolute",
-            check=False,  # checked when made; softplus and sigmoid keep learnable values in range
-        )
+        return run_lif(current, self.leak, self.threshold, self._start(), self._settings)
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes [T, batch, features...], times θ with `"threshold_robust"`; see `trace`."""
         trace = self.trace(current)
-        if self.training and isinstance(self.initial, nn.Module):
+        if self.training and not isinstance(self.initial, (Tensor, NoneType)):
             self._learn_start(trace)
         spikes = trace.spikes
         if self.threshold_gradient != "threshold_robust":
@@ -417,8 +282,8 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""
         parts = [
-            f"threshold={_brief(self.threshold, self.learn_threshold)}",
-            f"leak={_brief(self.leak, self.learn_leak)}",
+            f"threshold={brief(self.threshold, self.learn_threshold)}",
+            f"leak={brief(self.leak, self.learn_leak)}",
             f"reset={self.reset!r}",
             f"surrogate={self.surrogate!r}",
         ]
@@ -427,60 +292,26 @@ class LIF(nn.Module):
         if self.threshold_gradient != "absolute":
             parts.append(f"threshold_gradient={self.threshold_gradient!r}")
         if isinstance(self.initial, Tensor):
-            parts.append(f"initial={_brief(self.initial, False)}")
+            parts.append(f"initial={brief(self.initial, False)}")
         return ", ".join(parts)
 
 
 # --- The fused function ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """The arguments of the fused function that are not numbers."""
-
-    reset: str
-    surrogate: Surrogate
-    detach_reset: bool
-    relative: bool
-    check: bool
-
-
-def _run(
+def run_lif(
     current: Tensor,
     leak: float | Tensor,
     threshold: float | Tensor,
-    initial: Initial | None,
-    settings: _Settings,
+    initial: Tensor | tuple[Tensor, ...] | None,
+    settings: Settings,
 ) -> LIFTrace:
     """Fit all tensors to the current and apply the fused function."""
-    current = _sequence(current)
-    threshold = _fitted("threshold", threshold, current)
-    leak = _fitted("leak", leak, current)
-    if isinstance(initial, tuple) and len(initial) != 2:
-        raise ValueError(
-            "initial must be a membrane or a (membrane, spikes) pair, "
-            f"got a tuple of length {len(initial)}"
-        )
-    membrane, spikes = initial if isinstance(initial, tuple) else (initial, None)
-    if membrane is not None:
-        membrane = _fitted("initial membrane", _floating("initial membrane", membrane), current)
-        spikes = torch.zeros_like(membrane) if spikes is None else spikes
-        spikes = _fitted("initial spikes", _floating("initial spikes", spikes), current)
-    return LIFTrace(*_FusedLIF.apply(current, threshold, leak, membrane, spikes, settings))
-
-
-def _sequence(current: Tensor) -> Tensor:
-    """The current once it is known to run over time, in the precision of the integration."""
-    if not isinstance(current, Tensor) or not current.is_floating_point():
-        raise ValueError(f"current must be a floating-point tensor, got {_brief_kind(current)}")
-    if current.dim() < 2 or current.shape[0] == 0:
-        raise ValueError(
-            f"current must be [T, batch, features...] with T >= 1, got shape {list(current.shape)}"
-        )
-    low = current.dtype in (torch.float16, torch.bfloat16)
-    if low and torch.is_autocast_enabled(current.device.type):
-        return current.float()  # as autocast does for sums: a leaky sum needs the low bits
-    return current
+    current = sequence(current)
+    threshold = fitted("threshold", threshold, current)
+    leak = fitted("leak", leak, current)
+    start = state(initial, ("membrane", "spikes"), "a {} pair", current) or (None, None)
+    return LIFTrace(*_FusedLIF.apply(current, threshold, leak, *start, settings))
 
 
 class _FusedLIF(torch.autograd.Function):
@@ -497,12 +328,13 @@ class _FusedLIF(torch.autograd.Function):
         leak: float | Tensor,
         membrane0: Tensor | None,
         spikes0: Tensor | None,
-        settings: _Settings,
+        settings: Settings,
     ) -> tuple[Tensor, Tensor]:
         if settings.check:
             # Tensors are plain ones here, even under vmap. On a GPU the check waits for the
             # device, once a call; the module needs none.
-            _check_values(threshold, leak)
+            check_values("threshold", threshold)
+            check_values("leak", leak)
         carry_into = RULES[settings.reset].into
         membrane, spikes = torch.empty_like(current), torch.empty_like(current)
         for t in range(current.shape[0]):
@@ -523,8 +355,7 @@ class _FusedLIF(torch.autograd.Function):
         _, threshold, leak, membrane0, spikes0, ctx.settings = inputs
         ctx.set_materialize_grads(False)
         # The outputs are saved, not copies of them: a second derivative flows back through them.
-        ctx.numbers = [None if isinstance(value, Tensor) else value for value in (threshold, leak)]
-        tensors = [value if isinstance(value, Tensor) else None for value in (threshold, leak)]
+        ctx.numbers, tensors = numbers_apart((threshold, leak))
         ctx.save_for_backward(*output, *tensors, membrane0, spikes0)
         ctx.save_for_forward(*output, *tensors, membrane0, spikes0)
 
@@ -536,13 +367,11 @@ class _FusedLIF(torch.autograd.Function):
         _, need_threshold, need_leak, need_membrane0, need_spikes0, _ = ctx.needs_input_grad
         grad_threshold = grad_leak = grad_membrane0 = grad_spikes0 = None
 
-        # Grad mode is on when this pass is itself differentiated (create_graph, torch.func): then
-        # all steps at once, out of place. Else in place, in blocks that fit the processor's cache.
-        # Under torch.func a no_grad outside, such as curvlinops', says nothing.
-        recorded = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
+        # All steps at once and out of place, or in place, in blocks that fit the processor's cache.
+        whole = recorded()
         steps = run.membrane.shape[0]
-        size = steps if recorded else run.block()
-        total = None if recorded else _empty_like(grad_membrane, grad_spikes)
+        size = steps if whole else block(run.membrane)
+        total = None if whole else empty_like(grad_membrane, grad_spikes)
         for high in range(steps, 0, -size):
             low = max(high - size, 0)
             here = run.steps(low, high)
@@ -555,10 +384,10 @@ class _FusedLIF(torch.autograd.Function):
             if here.by_spikes is not None:
                 factor = factor + here.slope * here.by_spikes
             if total is None:
-                total = _reverse_recorded(local, factor)
+                total = reverse_recorded(local, factor)
             else:
                 total[low:high] = local
-                _reverse_in_place(total, low, high, factor)
+                reverse_in_place(total, low, high, factor)
             # Threshold and leak also act through the carry into the next step, if there is one.
             after = total[low + 1 : high + 1]
             before = run.steps(low, low + after.shape[0])
@@ -570,162 +399,55 @@ class _FusedLIF(torch.autograd.Function):
                     parts.append(here.by_crossing[: after.shape[0]] * before.by_spikes * after)
                 if before.by_threshold is not None:
                     parts.append(before.by_threshold * after)
-                grad_threshold = _add(grad_threshold, parts, run.threshold)
+                grad_threshold = add_up(parts, run.threshold, grad_threshold)
             if need_leak:
-                grad_leak = _add(grad_leak, [before.by_leak * after], run.leak)
+                grad_leak = add_up([before.by_leak * after], run.leak, grad_leak)
 
         assert total is not None
         if run.start is not None:
             start, first = run.start, total[0]
             if need_threshold and start.by_threshold is not None:
-                grad_threshold = _add(grad_threshold, [start.by_threshold * first], run.threshold)
+                grad_threshold = add_up([start.by_threshold * first], run.threshold, grad_threshold)
             if need_leak:
-                grad_leak = _add(grad_leak, [start.by_leak * first], run.leak)
+                grad_leak = add_up([start.by_leak * first], run.leak, grad_leak)
             if need_membrane0:
-                grad_membrane0 = _add(None, [start.by_membrane * first], start.u)
+                grad_membrane0 = add_up([start.by_membrane * first], start.u)
             if need_spikes0 and start.by_spikes is not None:
-                grad_spikes0 = _add(None, [start.by_spikes * first], start.x)
+                grad_spikes0 = add_up([start.by_spikes * first], start.x)
         return total, grad_threshold, grad_leak, grad_membrane0, grad_spikes0, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, Tensor]:
-        # torch switches forward mode off in here, which would silently drop the tangents of an
-        # outer forward-mode derivative. So switch it on, for values without their own tangents.
         with forward_ad._set_fwd_grad_enabled(True):
-            run = _Saved(ctx, lambda tensor: forward_ad.unpack_dual(tensor).primal)
-            return _push_forward(run, *tangents[:-1])
+            return _push_forward(_Saved(ctx, plain), *tangents[:-1])
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         """Make the mapped dimension one more batch dimension, right after time."""
         current, *others, settings = inputs
-        if in_dims[0] is None:
-            current = current.unsqueeze(1).expand(-1, info.batch_size, *current.shape[1:])
-        else:
-            current = current.movedim(in_dims[0], 1)
-        moved = []
-        for value, dim in zip(others, in_dims[1:-1], strict=True):
-            if dim is not None:
-                value = value.movedim(dim, 0)
-                missing = current.dim() - 1 - value.dim()
-                value = value.reshape(value.shape[0], *[1] * missing, *value.shape[1:])
-            moved.append(value)
-        return _FusedLIF.apply(current, *moved, settings), (1, 1)
-
-
-class _Partials:
-    """Partial derivatives at potentials u and spikes x, of a whole stretch of time or one step.
-
-    A derivative has the shape of u where it depends on u or x, else of the leak and threshold.
-    None stands for one that is zero, or ignored because the reset is detached.
-    """
-
-    def __init__(self, u: Any, x: Any, threshold: Any, leak: Any, settings: _Settings) -> None:
-        self.u, self.x, self.threshold, self.settings = u, x, threshold, settings
-        self.rule = RULES[settings.reset]
-        # A detached reset holds the spike constant, in second derivatives too.
-        self.args = (u, x.detach() if settings.detach_reset else x, threshold, leak)
-
-    @cached_property
-    def slope(self) -> Tensor:
-        """The surrogate derivative of the spike by its potential."""
-        if self.settings.relative:
-            return self.settings.surrogate.derivative(self.u / self.threshold - 1) / self.threshold
-        return self.settings.surrogate.derivative(self.u - self.threshold)
-
-    @cached_property
-    def by_crossing(self) -> Tensor:
-        """The derivative of the spike by the threshold that its potential is compared with."""
-        return -self.slope * self.u / self.threshold if self.settings.relative else -self.slope
-
-    @cached_property
-    def by_membrane(self) -> Any:
-        """The derivative of the carry by u."""
-        return self.rule.by_membrane(*self.args)
-
-    @cached_property
-    def by_spikes(self) -> Any:
-        """The derivative of the carry by x."""
-        if self.settings.detach_reset or self.rule.by_spikes is None:
-            return None
-        return self.rule.by_spikes(*self.args)
-
-    @cached_property
-    def by_threshold(self) -> Any:
-        """The derivative of the carry by the threshold."""
-        return None if self.rule.by_threshold is None else self.rule.by_threshold(*self.args)
-
-    @cached_property
-    def by_leak(self) -> Any:
-        """The derivative of the carry by the leak."""
-        return self.rule.by_leak(*self.args)
+        current, others = mapped(info, in_dims, current, tuple(others))
+        return _FusedLIF.apply(current, *others, settings), (1, 1)
 
 
 class _Saved:
     """What the fused function saved of a trajectory."""
 
-    def __init__(self, ctx: Any, view: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        saved: list[Any] = [None if kept is None else view(kept) for kept in ctx.saved_tensors]
+    def __init__(
+        self, ctx: Any, view: Callable[[Tensor], Tensor | None] = lambda kept: kept
+    ) -> None:
+        saved: list[Any] = [view(kept) for kept in ctx.saved_tensors]
         self.membrane, self.spikes, threshold, leak, membrane0, spikes0 = saved
-        self.settings: _Settings = ctx.settings
+        self.settings: Settings = ctx.settings
         self.threshold = ctx.numbers[0] if threshold is None else threshold
         self.leak = ctx.numbers[1] if leak is None else leak
         self.start = None if membrane0 is None else self._partials(membrane0, spikes0)
 
-    def _partials(self, u: Tensor, x: Tensor) -> _Partials:
-        return _Partials(u, x, self.threshold, self.leak, self.settings)
+    def _partials(self, u: Tensor, x: Tensor) -> Partials:
+        return Partials(u, x, self.threshold, self.leak, self.settings)
 
-    def steps(self, low: int, high: int) -> _Partials:
+    def steps(self, low: int, high: int) -> Partials:
         """The partial derivatives at the steps low to high."""
         return self._partials(self.membrane[low:high], self.spikes[low:high])
-
-    def block(self) -> int:
-        """Steps whose temporaries fit a core's cache; on an accelerator all, to launch less."""
-        steps = self.membrane.shape[0]
-        if self.membrane.device.type != "cpu":
-            return steps
-        return max(1, min(steps, _BLOCK * steps // max(1, self.membrane.numel())))
-
-
-_BLOCK = 2**17  # numbers
-
-
-def _at(value: Any, t: int, like: Tensor) -> Any:
-    """Step t of a derivative; thresholds and leaks have fewer dimensions than a trajectory."""
-    return value[t] if isinstance(value, Tensor) and value.dim() == like.dim() else value
-
-
-def _add(total: Tensor | None, parts: list[Tensor], target: Tensor) -> Tensor | None:
-    """Add parts, each summed to the shape of the target."""
-    for part in parts:
-        part = part.sum_to_size(target.shape)
-        total = part if total is None else total + part
-    return total
-
-
-def _empty_like(first: Any, second: Any) -> Tensor:
-    """A buffer that takes the values of both, of which vmap may map either; one may be None."""
-    if first is None or second is None:
-        return torch.empty_like(second if first is None else first)
-    return first + second
-
-
-def _reverse_in_place(total: Tensor, low: int, high: int, factor: Any) -> None:
-    """Run λ[t] += factor[t] λ[t+1] backward in time over the steps low to high, in place."""
-    for t in range(min(high, total.shape[0] - 1) - 1, low - 1, -1):
-        step = _at(factor, t - low, total)
-        if isinstance(step, Tensor):
-            total[t].addcmul_(step, total[t + 1])
-        else:
-            total[t].add_(total[t + 1], alpha=step)
-
-
-def _reverse_recorded(local: Any, factor: Any) -> Tensor:
-    """Run the same recursion over all steps, with operations that autograd can record."""
-    steps = [local[-1]]
-    for t in range(local.shape[0] - 2, -1, -1):
-        steps.append(local[t] + _at(factor, t, local) * steps[-1])
-    return torch.stack(steps[::-1])
 
 
 def _push_forward(
@@ -752,7 +474,7 @@ def _push_forward(
             )
             for partial, tangent in pairs:
                 if partial is not None and tangent is not None:
-                    u = u + _at(partial, k, like) * tangent
+                    u = u + at(partial, k, like) * tangent
         x = every.slope[t] * u
         if d_threshold is not None:
             x = x + every.by_crossing[t] * d_threshold
@@ -760,125 +482,3 @@ def _push_forward(
         d_membrane, d_spikes = u, x
     membranes, spikes = zip(*steps, strict=True)
     return torch.stack(membranes), torch.stack(spikes)
-
-
-# --- Checks ---------------------------------------------------------------------------------------
-
-
-def _check_choice(name: str, value: object, choices: Any) -> None:
-    if value not in choices:
-        known = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {known}, got {value!r}")
-
-
-def _check_learnable_start(initial: nn.Module, reset: str, leak: float | Tensor) -> None:
-    if not callable(getattr(initial, "update", None)):
-        raise ValueError(
-            "initial must be a tensor, a snnlib.membrane.MPInit or None, "
-            f"got {_brief_kind(initial)}"
-        )
-    if reset not in RULES:
-        raise ValueError(
-            f"initial must be a tensor or None with reset={reset!r}, got {_brief_kind(initial)}"
-        )
-    if reset == "subtract":
-        why = 'for an MPInit with reset="subtract", which subtracts the threshold after the leak'
-        _check_strict("leak", leak, math.inf, why)
-
-
-def _range(high: float, strict: bool = False) -> str:
-    if math.isinf(high):
-        return "> 0 and finite" if strict else ">= 0 and finite"
-    return f"inside (0, {high:g})" if strict else f"in [0, {high:g}]"
-
-
-def _number(name: str, value: float | Tensor, high: float) -> float | Tensor:
-    """A real number as a checked float; a tensor as it is (its values are checked later)."""
-    if isinstance(value, Tensor):
-        if value.is_complex() or value.dtype == torch.bool:
-            raise ValueError(f"{name} must be real and {_range(high)}, got {_brief_kind(value)}")
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} must be a number or a tensor, {_range(high)}, got {value!r}"
-        ) from None
-    if not 0 <= number <= high or math.isinf(number):
-        raise ValueError(f"{name} must be {_range(high)}, got {value!r}{_nearest(number, high)}")
-    return number
-
-
-def _nearest(number: float, high: float) -> str:
-    if math.isnan(number) or math.isinf(number):
-        return ""
-    return f" (nearest: {min(max(number, 0.0), high):g})"
-
-
-def _check_values(threshold: float | Tensor, leak: float | Tensor) -> None:
-    """Check the values of tensors; floats were checked by `_number`."""
-    for name, value, high in (("threshold", threshold, math.inf), ("leak", leak, 1.0)):
-        if isinstance(value, Tensor):
-            good = (value >= 0) & (value <= high) & (value < math.inf)  # NaN compares false
-            _check_all(name, value, good, _range(high))
-
-
-def _check_strict(name: str, value: float | Tensor, high: float, why: str) -> None:
-    tensor = torch.as_tensor(value)
-    good = (tensor > 0) & (tensor < high)
-    _check_all(name, tensor, good, f"{_range(high, strict=True)} {why}")
-
-
-def _check_constant(name: str, value: float | Tensor, learn: bool) -> None:
-    """The module copies what it is given: a gradient would stop there without a word."""
-    if isinstance(value, Tensor) and value.requires_grad and not learn:
-        raise ValueError(
-            f"{name} must not require a gradient, got one that does: "
-            f"use learn_{name}=True, or the function lif"
-        )
-
-
-def _check_all(name: str, value: Tensor, good: Tensor, wanted: str) -> None:
-    if not bool(good.all()):
-        bad = value.detach()[~good].flatten()[0].item()
-        raise ValueError(f"{name} must be {wanted}, got {bad!r}")
-
-
-def _floating(name: str, value: object) -> Tensor:
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise ValueError(f"{name} must be a floating-point tensor, got {_brief_kind(value)}")
-    return value
-
-
-def _fitted(name: str, value: Any, current: Tensor) -> Any:
-    """A tensor in the current's dtype, once it is known to broadcast to one step of it."""
-    if not isinstance(value, Tensor):
-        return value
-    wanted = current.shape[1:]
-    short = len(wanted) - value.dim()
-    if short < 0 or any(
-        own not in (1, step) for own, step in zip(value.shape, wanted[short:], strict=True)
-    ):
-        raise ValueError(
-            f"{name} must broadcast to one step of the current, shape {list(wanted)}, "
-            f"got shape {list(value.shape)}"
-        )
-    return value.to(current.dtype)
-
-
-def _inverse_softplus(value: Tensor) -> Tensor:
-    return value + torch.log(-torch.expm1(-value))
-
-
-def _brief_kind(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of {value.dtype}"
-    return f"{type(value).__name__} {value!r}"
-
-
-def _brief(value: float | Tensor, learnable: bool) -> str:
-    text = f"{value:g}" if not isinstance(value, Tensor) else ""
-    if isinstance(value, Tensor):
-        known = value.numel() == 1 and not value.is_meta
-        text = f"{value.item():g}" if known else f"tensor{list(value.shape)}"
-    return f"{text} (learnable)" if learnable else text

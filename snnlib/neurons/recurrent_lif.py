@@ -25,35 +25,20 @@ hold a neuron at 0 for one step after its spike, and the last one lets the drive
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.neurons._stepwise import RESETS, stepwise
-from snnlib.neurons.lif import (
-    LIF,
-    Initial,
-    LIFTrace,
-    ThresholdGradient,
-    _check_choice,
-    _fitted,
-    _floating,
-    _number,
-    _sequence,
-    _Settings,
-)
+from snnlib.neurons._checks import floating, number, sequence
+from snnlib.neurons._settings import LearnedStart, Settings, ThresholdGradient
+from snnlib.neurons._stepwise import stepwise
+from snnlib.neurons._weight import check_width, draw_
+from snnlib.neurons.lif import LIF, Initial, LIFTrace
+from snnlib.resets import RESETS, RecurrentReset
 from snnlib.surrogate import Surrogate
 
-if TYPE_CHECKING:
-    from snnlib.membrane import MPInit
-
 __all__ = ["RecurrentLIF", "recurrent_lif"]
-
-RecurrentReset: TypeAlias = Literal[
-    "subtract", "subtract_leak", "zero", "none", "zero_with_input", "multiplicative"
-]
 
 
 def recurrent_lif(
@@ -130,17 +115,18 @@ def recurrent_lif(
         >>> trace.membrane[:, 0, 0].tolist() == [2 - 2.0**-t for t in range(4)]
         True
     """
-    _check_choice("reset", reset, RESETS)
-    settings = _Settings(
-        reset=reset,
-        surrogate=Surrogate("arctan") if surrogate is None else surrogate,
-        detach_reset=detach_reset,
-        relative=False,
-        check=True,
+    settings = Settings.of_call(reset, surrogate, detach_reset, RESETS)
+    threshold, leak = number("threshold", threshold), number("leak", leak)
+    trajectories = stepwise(
+        current,
+        floating("weight", weight),
+        self_connections=self_connections,
+        threshold=threshold,
+        leak=leak,
+        initial=initial,
+        settings=settings,
     )
-    threshold = _number("threshold", threshold, math.inf)
-    leak = _number("leak", leak, 1.0)
-    return _run_recurrent(current, weight, leak, threshold, initial, self_connections, settings)
+    return LIFTrace(*trajectories)
 
 
 class RecurrentLIF(LIF):
@@ -206,10 +192,10 @@ class RecurrentLIF(LIF):
         learn_threshold: bool = False,
         learn_leak: bool = False,
         threshold_gradient: ThresholdGradient = "absolute",
-        initial: Tensor | MPInit | None = None,
+        initial: Tensor | LearnedStart | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_width(width)
+        check_width(width)
         super().__init__(
             threshold=threshold,
             leak=leak,
@@ -237,7 +223,7 @@ class RecurrentLIF(LIF):
         Args:
             generator: Random numbers; None is torch's global generator.
         """
-        _uniform_(self.weight, self.width, generator)
+        draw_(self.weight, generator)
         with torch.no_grad():
             if not self.self_connections:
                 self.weight.fill_diagonal_(0.0)
@@ -258,16 +244,17 @@ class RecurrentLIF(LIF):
                 initial membrane does not broadcast to [batch, n].
         """
         if self.bias is not None:
-            current = _sequence(current) + self.bias
-        return _run_recurrent(
+            current = sequence(current) + self.bias
+        trajectories = stepwise(
             current,
             self.weight,
-            self.leak,
-            self.threshold,
-            self._start(),
-            self.self_connections,
-            self._settings,
+            self_connections=self.self_connections,
+            threshold=self.threshold,
+            leak=self.leak,
+            initial=self._start(),
+            settings=self._settings,
         )
+        return LIFTrace(*trajectories)
 
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""
@@ -277,75 +264,3 @@ class RecurrentLIF(LIF):
         if self.bias is not None:
             parts.append("bias=True")
         return ", ".join(parts)
-
-
-def _run_recurrent(
-    current: Tensor,
-    weight: Tensor,
-    leak: float | Tensor,
-    threshold: float | Tensor,
-    initial: Initial | None,
-    self_connections: bool,
-    settings: _Settings,
-) -> LIFTrace:
-    """Fit all tensors to the current and apply the fused function."""
-    current = _wide_sequence(current)
-    weight = _recurrent_weight(weight, current, self_connections)
-    threshold = _fitted("threshold", threshold, current)
-    leak = _fitted("leak", leak, current)
-    state = _state(initial, ("membrane", "spikes"), current)
-    membrane, spikes = stepwise(current, weight, threshold, leak, None, state, settings)
-    return LIFTrace(membrane, spikes)
-
-
-def _wide_sequence(current: Tensor) -> Tensor:
-    """The current [T, batch, n], in the precision of the integration."""
-    current = _sequence(current)
-    if current.dim() != 3:
-        raise ValueError(f"current must be [T, batch, n], got shape {list(current.shape)}")
-    return current
-
-
-def _recurrent_weight(weight: Tensor, current: Tensor, self_connections: bool) -> Tensor:
-    """The weight as the neurons see it."""
-    weight = _floating("weight", weight)
-    width = current.shape[-1]
-    if weight.shape != (width, width):
-        raise ValueError(
-            f"weight must be [n, n] = [{width}, {width}] for a current of {width} neurons, "
-            f"got shape {list(weight.shape)}"
-        )
-    weight = weight.to(current.dtype)
-    if self_connections:
-        return weight
-    return weight.masked_fill(torch.eye(width, dtype=torch.bool, device=weight.device), 0.0)
-
-
-def _state(
-    initial: Tensor | tuple[Tensor, ...] | None, names: tuple[str, ...], current: Tensor
-) -> tuple[Tensor, ...] | None:
-    """All tensors of the state before the first step; a membrane alone has nothing pending."""
-    if initial is None:
-        return None
-    if not isinstance(initial, tuple):
-        membrane = _fitted("initial membrane", _floating("initial membrane", initial), current)
-        return (membrane, *[torch.zeros_like(membrane) for _ in names[1:]])
-    if len(initial) != len(names):
-        raise ValueError(
-            f"initial must be a membrane or a tuple ({', '.join(names)}), "
-            f"got a tuple of length {len(initial)}"
-        )
-    return tuple(
-        _fitted(f"initial {name}", _floating(f"initial {name}", value), current)
-        for name, value in zip(names, initial, strict=True)
-    )
-
-
-def _uniform_(weight: Tensor, fan_in: int, generator: torch.Generator | None) -> None:
-    with torch.no_grad():
-        weight.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
-
-
-def _check_width(width: object) -> None:
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise ValueError(f"width must be a positive integer, got {width!r}")

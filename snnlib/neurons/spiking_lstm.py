@@ -28,14 +28,14 @@ and dL/di[t] = δ[t], dL/dW = Σ_t δ[t]ᵀ h[t-1].
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.neurons.lif import _BLOCK, _add, _check_choice, _fitted, _floating, _sequence
-from snnlib.neurons.recurrent_lif import _check_width
+from snnlib.neurons._checks import check_choice, fitted, floating, sequence
+from snnlib.neurons._recursion import add_up, block
+from snnlib.neurons._weight import check_width, draw_
 from snnlib.surrogate import Surrogate
 
 __all__ = ["SpikingLSTM", "SpikingLSTMState", "SpikingLSTMTrace", "spiking_lstm"]
@@ -123,7 +123,7 @@ def spiking_lstm(
         >>> torch.equal(rising, -trace.cell)
         True
     """
-    _check_choice("activation", activation, get_args(Activation))
+    check_choice("activation", activation, get_args(Activation))
     return _run(
         current,
         weight,
@@ -170,8 +170,8 @@ class SpikingLSTM(nn.Module):
         surrogate: Surrogate | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        _check_width(width)
-        _check_choice("activation", activation, get_args(Activation))
+        check_width(width)
+        check_choice("activation", activation, get_args(Activation))
         super().__init__()
         self.activation: Activation = activation
         self.surrogate = Surrogate("arctan") if surrogate is None else surrogate
@@ -189,9 +189,7 @@ class SpikingLSTM(nn.Module):
         Args:
             generator: Random numbers; None is torch's global generator.
         """
-        bound = 1 / math.sqrt(self.width)
-        with torch.no_grad():
-            self.weight.uniform_(-bound, bound, generator=generator)
+        draw_(self.weight, generator)
 
     def trace(self, current: Tensor) -> SpikingLSTMTrace:
         """Output and cell for the input of the gates [T, batch, 4n]; see `spiking_lstm`.
@@ -229,14 +227,14 @@ def _run(
     sign: float,
 ) -> SpikingLSTMTrace:
     """Fit all tensors to the current and apply the fused function."""
-    current = _sequence(current)
+    current = sequence(current)
     if current.dim() != 3 or current.shape[-1] % 4 != 0 or current.shape[-1] == 0:
         raise ValueError(
             f"current must be [T, batch, 4n] with four channels a cell, "
             f"got shape {list(current.shape)}"
         )
     width = current.shape[-1] // 4
-    weight = _floating("weight", weight)
+    weight = floating("weight", weight)
     if weight.shape != (4 * width, width):
         raise ValueError(
             f"weight must be [4n, n] = [{4 * width}, {width}] for a current of {4 * width} "
@@ -248,7 +246,7 @@ def _run(
             raise ValueError(f"initial must be an (output, cell) pair, got {_kind(initial)}")
         shaped = current[..., :width]
         state = [
-            _fitted(f"initial {name}", _floating(f"initial {name}", value), shaped)
+            fitted(f"initial {name}", floating(f"initial {name}", value), shaped)
             for name, value in zip(("output", "cell"), initial, strict=True)
         ]
     output, cell, _ = _FusedLSTM.apply(current, weight.to(current.dtype), *state, surrogate, sign)
@@ -343,10 +341,10 @@ class _FusedLSTM(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grads[1] = delta.flatten(0, 1).t() @ before_h.flatten(0, 1)
         if ctx.needs_input_grad[2]:
-            grads[2] = _add(None, [delta[0] @ weight], output0)
+            grads[2] = add_up([delta[0] @ weight], output0)
         if ctx.needs_input_grad[3]:
             keep = _Step.apply(drive[0].chunk(4, -1)[1], ctx.surrogate)
-            grads[3] = _add(None, [keep * by_cell], cell0)
+            grads[3] = add_up([keep * by_cell], cell0)
         return tuple(grads)
 
 
@@ -364,9 +362,7 @@ def _reverse(
     delta = torch.empty_like(drive)
     eta, kappa = (cell.new_zeros(batch, width) for _ in range(2))
     carried = torch.zeros_like(kappa)  # F[t+1] κ[t+1]
-    size = max(1, min(steps, _BLOCK * steps // max(1, drive.numel())))
-    if cell.device.type != "cpu":
-        size = steps
+    size = block(drive)
     for high in range(steps, 0, -size):
         low = max(high - size, 0)
         gates = (drive[low:high] > 0).to(cell.dtype)

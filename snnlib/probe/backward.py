@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from snnlib.dialects.running import Time
-from snnlib.neurons._stepwise import GATES
 from snnlib.probe.capture import Entry, observe
 from snnlib.probe.moments import by_step, central, joined
+from snnlib.resets import GATES
 
 __all__ = ["Gradients", "gradients"]
 

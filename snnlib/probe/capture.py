@@ -26,7 +26,7 @@ from snnlib import dialects
 from snnlib.dialects import Spiking
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
-from snnlib.neurons.lif import RULES
+from snnlib.resets import RULES
 
 __all__ = ["Entry", "Visit", "observe"]
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import LayerLaw, covariance_map, network_law
-from snnlib.neurons.lif import RULES
 from snnlib.probe.capture import Entry
 from snnlib.probe.driving import bias_gain, driving, effective_gain, follows, number
+from snnlib.resets import RULES
 
 __all__ = ["Prediction", "predict"]
 
