@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import yaml
 
+from snnlib import ledger
 from tools import chapters
 
 # G = n Var[w] of Micheli et al.'s Eq. 10 is one function, from which the weights are drawn.
@@ -80,9 +80,9 @@ def test_a_check_of_the_chapter_fails(mutant, record_property):
     assert failures, f"{mutant.chapter} passes although the library is wrong"
     (failure,) = failures
     assert failure.name == "ClaimFailed", f"{failure}\n{failure.traceback}"
-    claims = yaml.safe_load(chapters.CLAIMS.read_text())["claims"]
+    claims = ledger.read_claims(chapters.CLAIMS, parse=False).claims
     assert failure.claim in claims, f"which claim is that? {failure.message}"
-    assert claims[failure.claim]["chapter"] == mutant.chapter
+    assert claims[failure.claim].chapter == mutant.chapter
     record_property("claim", failure.claim)
 
 
