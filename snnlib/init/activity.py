@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from snnlib.init.pairing import Connection, Layer
+from snnlib.init.connection import Connection, Layer
 from snnlib.meanfield import firing_probability
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Method, check_positive, normal_
-from snnlib.init.pairing import Connection
+from snnlib._checks import check_positive
+from snnlib.init.connection import Connection
+from snnlib.init.method import Method, normal_
 
 SOURCE = "Bellec et al. 2018, from the authors' code"
 

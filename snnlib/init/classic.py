@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from snnlib.init.connection import Connection
 from snnlib.init.method import ORTHONORMAL, Method
-from snnlib.init.pairing import Connection
 
 
 def _check_fans(fan_in: int, fan_out: int) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Method, check_positive, driven_neuron, normal_, without_synapse
-from snnlib.init.pairing import Connection
+from snnlib._checks import check_positive
+from snnlib.init.connection import Connection
+from snnlib.init.method import Method, driven_neuron, normal_, without_synapse
 
 SOURCE = "Ding et al. 2022, from code of the same group"
 

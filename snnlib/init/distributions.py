@@ -12,7 +12,10 @@ import math
 from collections.abc import Callable
 
 import torch
+from scipy.special import gammainccinv, ndtri
 from torch import Tensor
+
+from snnlib._checks import check_count, check_from_zero
 
 DISTRIBUTIONS = ("normal", "uniform", "bigamma")
 """Names of the distributions of independent weights."""
@@ -162,6 +165,63 @@ def orthonormal_(
         # With a positive diagonal of the triangle the factor is unique.
         factor *= torch.where(triangle.diagonal() < 0, -1.0, 1.0).to(tall.dtype)
         return weight.copy_((factor.T if rows < columns else factor).reshape(weight.shape))
+
+
+def extremes(distribution: str, mean: float, variance: float, count: int) -> tuple[float, float]:
+    r"""Bounds of a law of weights; of an unbounded one the typical extremes of a sample.
+
+    Uniform: mean ± √(3 Var).  Normal and BiGamma: the quantiles 1/N and 1 − 1/N of N weights; the
+    supremum that the paper takes is infinite there.
+
+    Args:
+        distribution: "uniform", "normal" or "bigamma".
+        mean: E[w].
+        variance: Var[w] >= 0.
+        count: N, number of weights.
+
+    Returns:
+        (least, largest).
+
+    Source: Herranz-Celotti & Rouat 2022, Eqs. 34-35; the quantiles are chosen here.
+
+    Example:
+        >>> extremes("uniform", 0.5, 3.0, 100)
+        (-2.5, 3.5)
+    """
+    tail = 1 / max(count, 3)
+    if distribution == "uniform":
+        reach = math.sqrt(3.0)
+    elif distribution == "normal":
+        reach = -float(ndtri(tail))
+    else:
+        k = BIGAMMA_SHAPE
+        reach = float(gammainccinv(k, 2 * tail)) / math.sqrt(k * (k + 1))
+    return mean - reach * math.sqrt(variance), mean + reach * math.sqrt(variance)
+
+
+def gain_of_law(*, fan_in: int, weight_mean: float, weight_variance: float) -> float:
+    r"""G = n·E[w²] = n (Var[w] + E[w]²) of weights of a mean and a variance.
+
+    Args:
+        fan_in: n >= 1.
+        weight_mean: E[w].
+        weight_variance: Var[w] >= 0.
+
+    Returns:
+        The gain.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Source: definition.
+
+    Example:
+        >>> gain_of_law(fan_in=100, weight_mean=0.1, weight_variance=0.03)
+        4.0
+    """
+    check_count("fan_in", fan_in)
+    check_from_zero("weight_variance", weight_variance)
+    return fan_in * (weight_variance + weight_mean**2)
 
 
 def check_distribution(distribution: str) -> None:

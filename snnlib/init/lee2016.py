@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Method, check_positive, draw_, driven_neuron, without_synapse
-from snnlib.init.pairing import Connection, fans
+from snnlib._checks import check_positive
+from snnlib.init.connection import Connection, fans
+from snnlib.init.method import Method, draw_, driven_neuron, without_synapse
 
 SOURCE = "Lee et al. 2016, recalled, not re-read"
 

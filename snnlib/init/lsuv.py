@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from snnlib.dialects.running import Time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.activity import first_gain_squared
+from snnlib.init.connection import Connection
 from snnlib.init.method import ORTHONORMAL, Method
-from snnlib.init.pairing import Connection
 from snnlib.meanfield import firing_probability
 
 SOURCE = "Mishkin & Matas 2015"
@@ -72,7 +72,7 @@ def rescale_(
     Source: Mishkin & Matas 2015, algorithm 1.
     """
     network = getattr(network, "_orig_mod", network)
-    own = _inner(network)
+    own = _inner(connections)
     groups: dict[str, list[Connection]] = {}
     for connection in connections:
         for layer in connection.drives:
@@ -123,7 +123,6 @@ def rescale_(
 
 
 def check(
-    network: nn.Module,
     connections: Sequence[Connection],
     example: Any,
     *,
@@ -142,7 +141,7 @@ def check(
         raise ValueError(f"tolerance must be between 0 and 1, got {tolerance!r}")
     if iterations < 1 or int(iterations) != iterations:
         raise ValueError(f"iterations must be an integer >= 1, got {iterations!r}")
-    own = _inner(getattr(network, "_orig_mod", network))
+    own = _inner(connections)
     for connection in connections:
         for layer in connection.drives:
             if connection.parameter in own.get(layer.name, ()) and not connection.recurrent:
@@ -153,11 +152,12 @@ def check(
                 )
 
 
-def _inner(network: nn.Module) -> dict[str, set[nn.Parameter]]:
-    """Parameters inside each module, by its qualified name."""
+def _inner(connections: Sequence[Connection]) -> dict[str, set[nn.Parameter]]:
+    """Parameters inside each driven layer, by its name."""
     return {
-        name or type(module).__name__: set(module.parameters())
-        for name, module in network.named_modules()
+        layer.name: set() if layer.module is None else set(layer.module.parameters())
+        for connection in connections
+        for layer in connection.drives
     }
 
 

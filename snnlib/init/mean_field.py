@@ -17,8 +17,9 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, sharing
-from snnlib.init.pairing import Connection
+from snnlib._checks import check_positive
+from snnlib.init.connection import Connection
+from snnlib.init.method import Feeding, Method, driven_neuron, sharing
 from snnlib.meanfield import gain_for_rate
 from snnlib.neurons.lif import RULES, Reset
 

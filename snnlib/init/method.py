@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnlib.init.connection import Connection, fans
 from snnlib.init.distributions import (
     DISTRIBUTIONS,
     check_distribution,
@@ -18,7 +19,6 @@ from snnlib.init.distributions import (
     fill_,
     orthonormal_,
 )
-from snnlib.init.pairing import Connection, fans
 from snnlib.surrogate import Surrogate
 
 ORTHONORMAL = "orthonormal"
@@ -95,9 +95,9 @@ class Method(NamedTuple):
         remark: `remark(connection, settings)`: what the report should say beside the numbers.
         finish_: `finish_(connection)`: what is done to a weight after it was drawn.
         data_driven: Whether the scale of the weights is found by running the network.
-        network: `network(connections, given, distributions, modules) -> [Arranged, ...]`, in place
-            of `resolve` where the weights of a network depend on each other: all weights that the
-            method draws, what the user gave for each, and the network's modules by name.
+        network: `network(connections, given, distributions) -> [Arranged, ...]`, in place of
+            `resolve` where the weights of a network depend on each other: all weights that the
+            method draws, what the user gave for each, and the distribution of each.
     """
 
     name: str
@@ -212,17 +212,6 @@ def normal_(weight: Tensor, gain: float, generator: torch.Generator | None) -> T
 def standard_deviation(gain: float, fan_in: int, mean: float = 0.0) -> float:
     """√(G/n − E[w]²); what rounding makes negative is 0."""
     return math.sqrt(max(gain / fan_in - mean**2, 0.0))
-
-
-def check_positive(name: str, value: float) -> float:
-    """The value as a float.
-
-    Raises:
-        ValueError: If it is not positive and finite.
-    """
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    return float(value)
 
 
 class Neuron(NamedTuple):

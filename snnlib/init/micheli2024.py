@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnlib.init.method import Feeding, Method, check_positive, driven_neuron, normal_, sharing
-from snnlib.init.pairing import Connection
+from snnlib._checks import check_positive
+from snnlib.init.connection import Connection
+from snnlib.init.method import Feeding, Method, driven_neuron, normal_, sharing
 from snnlib.meanfield import firing_probability
 
 SOURCE = "Micheli et al. 2024, Eq. 10"

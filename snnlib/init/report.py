@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 from snnlib import _html
+from snnlib.init.activity import Activity, Drive
+from snnlib.init.method import Feeding, Method, standard_deviation
+from snnlib.init.planning import Plan
 
 
 class Row(NamedTuple):
@@ -118,3 +122,85 @@ def _text(cell: object) -> str:
     if cell is None or cell != cell:  # NaN: not known
         return "–"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+# --- From plans to rows --------------------------------------------------------------------------
+
+
+def report(plans: list[Plan], default: Method) -> Report:
+    """What was drawn, with the rates that it implies.
+
+    Args:
+        plans: One for each weight, drawn.
+        default: The method that was asked for.
+
+    Returns:
+        One row per weight.
+    """
+    drives = []
+    for plan in plans:
+        rate = plan.rate
+        if rate is None and plan.method is not None and plan.connection.drives:
+            rate = plan.method.rate(plan.connection, plan.settings)
+        if plan.connection.drives:
+            moment, _ = _data(plan)
+            drives.append(Drive(plan.connection, plan.realized_gain(), rate, moment))
+    activity = Activity(drives)
+    rows = tuple(_row(plan, activity, default) for plan in plans)
+    return Report(default.name, default.source, rows)
+
+
+def _data(plan: Plan) -> tuple[float, str]:
+    """E[x²] of real values, and where it is from."""
+    measured = plan.connection.second_moment
+    given = plan.settings.get("input_second_moment")
+    if given is not None and given != (1.0 if measured is None else measured):
+        return float(given), ""
+    if measured is not None:
+        return measured, "E[x²] measured on the example"
+    return 1.0, "E[x²] = 1 assumed: standardized data"
+
+
+def _row(plan: Plan, activity: Activity, default: Method) -> Row:
+    connection, method = plan.connection, plan.method
+    notes = [plan.why] if plan.why else []
+    if method is not None and method is not default:
+        notes.append(f"by {method.name}")
+    if connection.note:
+        notes.append(connection.note)
+    threshold = probability = None
+    if connection.fed_by:
+        feeding = None if method is None else method.feeding(connection, plan.settings)
+        if feeding is None:
+            rates = [activity.rate(layer) for layer in connection.fed_by]
+            moment = activity.second_moment(connection, 1.0)
+            feeding = Feeding(None, sum(rates) / len(rates), moment)
+        thresholds, _ = connection.feeding
+        _, probability, moment = feeding
+        threshold = thresholds.mean().item() if feeding.threshold is None else feeding.threshold
+    else:
+        moment, origin = _data(plan)
+        if origin:
+            notes.append(origin)
+    if plan.remark:
+        notes.append(plan.remark)
+    if method is not None and (remark := method.remark(connection, plan.settings)):
+        notes.append(remark)
+    rate = None
+    if connection.drives and method is not None:
+        rates = [activity.rate(layer) for layer in connection.drives]
+        rate = sum(rates) / len(rates)
+    value = None if method is None else plan.realized_gain()
+    return Row(
+        connection.name,
+        connection.fan_in,
+        value,
+        None if value is None else standard_deviation(value, connection.fan_in, plan.mean),
+        ", ".join(layer.name for layer in connection.fed_by) or "data",
+        threshold,
+        probability,
+        moment,
+        ", ".join(layer.name for layer in connection.drives),
+        None if rate is None or math.isnan(rate) else rate,
+        "; ".join(notes),
+    )

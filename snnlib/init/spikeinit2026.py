@@ -1,24 +1,9 @@
 r"""SpikeInit, Shi & Yu 2026: the gain that sustains a steady state of a given rate.
 
-The neuron is u[t] = β u[t−1] (1 − x[t−1]) + λ i[t], x = 1{u > θ} (reset to zero), driven by a
-current that is independent from step to step, N(0, σ²p) for weights of variance σ²/n and spikes of
-probability p. If the potential were N(μ, s²) in the steady state, with a = (θ − μ)/s,
-
-    μ = β [μ Φ(a) − s φ(a)],
-    μ² + s² = β² [(μ² + s²) Φ(a) − s (θ + μ) φ(a)] + (λσ)² p,
-
-and the neuron would fire with probability Q(a). That is p for a = Q⁻¹(p), which solves the system:
-
-    μ = −c s,    c = β φ(a)/(1 − β(1 − p)),    s = θ/(a − c),
-
-feasible where a > c. (λσ)² follows from the second line, and G = σ². The Gaussian law is a closure,
-not the truth. Simulated neurons fire at a rate within 4 % of p for β <= 0.5 and p >= 0.01, within
-18 % for β = 0.9: less often where spikes are rare, more often near the largest rate.
-
-A first layer with a constant input has a constant current N(0, σ₁²): a neuron fires every k+1
-steps if θ/S_k < λi <= θ/S_{k−1} with S_k = 1 + β + … + β^k, so that σ₁ follows from
-
-    p = Q(θ/σ₁) + Σ_{k>=1} 1/(k+1) [Φ(θ/(σ₁ S_{k−1})) − Φ(θ/(σ₁ S_k))].
+Weights of variance σ²/n behind spikes of probability p make a current N(0, σ²p) that is independent
+from step to step. `steady_state` has the law N(μ, s²) of the potential, reset to zero, under
+which a neuron fires at that rate, and the input λσ√p that keeps it, so G = σ². A first layer with a
+constant input has a constant current, whose σ₁ `static_std` has.
 
 Backwards, with the reset detached, the variance of the gradient stays if
 
@@ -29,8 +14,7 @@ sharpness α of the surrogate α e^(−2α|u − θ|).
 
 Source: Shi, Yu, Training deep spiking neural networks without normalization, 2026, read in the
 authors' published code (theorem 4.1, algorithms 1 and 2, theorem 5.1; the finite T from the
-variant of it that simulates the neurons). The code finds the closure's root by bisection; its
-closed form and its feasible region are derived here.
+variant of it that simulates the neurons).
 """
 
 from __future__ import annotations
@@ -38,15 +22,16 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from snnlib.init.method import Feeding, Method, check_positive, draw_, driven_neuron, sharing
-from snnlib.init.pairing import Connection
-from snnlib.surrogate import Surrogate
+from snnlib._checks import check_positive
+from snnlib.init.connection import Connection
+from snnlib.init.method import Feeding, Method, draw_, driven_neuron, sharing
+from snnlib.meanfield import largest_rate as largest_rate
+from snnlib.meanfield import static_std, steady_state, surrogate_second_moment
+from snnlib.meanfield.steady_state import check_rate
+from snnlib.surrogate import exponential_sharpness as sharpness
 
 SOURCE = "Shi & Yu 2026 (SpikeInit), from the authors' code"
 
@@ -119,217 +104,6 @@ def parameters(
         state.std,
         sharpness(moment, threshold=threshold, mean=state.mean, std=state.std),
     )
-
-
-class SteadyState(NamedTuple):
-    """Gaussian closure of the steady state.
-
-    Attributes:
-        mean: μ of the potential before the reset.
-        std: s likewise.
-        input_std: Standard deviation λσ√p of what enters the potential at each step.
-    """
-
-    mean: float
-    std: float
-    input_std: float
-
-
-def steady_state(*, threshold: float, leak: float, rate: float) -> SteadyState:
-    r"""Solve the Gaussian closure for a firing rate.
-
-    a = Q⁻¹(p),  c = β φ(a)/(1 − β(1 − p)),  s = θ/(a − c),  μ = −c s, and
-
-    (λσ)² p = (μ² + s²)(1 − β²(1 − p)) + β² s (θ + μ) φ(a).
-
-    Args:
-        threshold: θ > 0.
-        leak: β in [0, 1).
-        rate: p in (0, `largest_rate(leak)`).
-
-    Returns:
-        Mean and standard deviation of the potential, and of the input that keeps them.
-
-    Raises:
-        ValueError: If an argument is outside its range, with the nearest feasible value.
-
-    Source: Shi & Yu 2026, theorem 4.1; the closed form is derived here.
-
-    Example:
-        >>> state = steady_state(threshold=1.0, leak=0.0, rate=0.1)
-        >>> abs(state.std * float(-ndtri(0.1)) - 1) < 1e-12
-        True
-    """
-    theta = check_positive("threshold", threshold)
-    check_rate(rate, leak)
-    a, c = _distances(rate, leak)
-    s = theta / (a - c)
-    mu = -c * s
-    density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-    second = (mu**2 + s**2) * (1 - leak**2 * (1 - rate))
-    return SteadyState(mu, s, math.sqrt(second + leak**2 * s * (theta + mu) * density))
-
-
-def largest_rate(leak: float) -> float:
-    r"""The rate that a zero-mean input cannot reach: a(p) = c(p), 1/2 without leak.
-
-    The reset to zero takes away high potentials only, so the mean of the potential is below 0 and
-    the rate below 1/2; the more so the less it leaks.
-
-    Args:
-        leak: β in [0, 1).
-
-    Returns:
-        The root of Q⁻¹(p) (1 − β(1 − p)) = β φ(Q⁻¹(p)); feasible rates lie below.
-
-    Raises:
-        ValueError: If the leak is outside its range.
-
-    Source: derived here.
-
-    Example:
-        >>> largest_rate(0.0)
-        0.5
-        >>> 0.3 < largest_rate(0.5) < 0.5
-        True
-    """
-    _check_leak(leak)
-    if leak == 0:
-        return 0.5
-
-    def gap(a: float) -> float:
-        """(a − c)·(1 − β Φ(a)), at p = Q(a)."""
-        density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-        return a * (1 - leak * float(ndtr(a))) - leak * density
-
-    high = 1.0
-    while gap(high) <= 0:
-        high *= 2
-    return float(ndtr(-brentq(gap, 0.0, high, xtol=1e-14)))
-
-
-def static_std(*, threshold: float, leak: float, rate: float) -> float:
-    r"""σ₁ of a constant input λi ~ N(0, σ₁²) at which neurons fire at a rate on average.
-
-    p = Q(θ/σ₁) + Σ_{k>=1} 1/(k+1) [Φ(θ/(σ₁ S_{k−1})) − Φ(θ/(σ₁ S_k))],  S_k = 1 + β + … + β^k.
-
-    Args:
-        threshold: θ > 0.
-        leak: β in [0, 1).
-        rate: p in (0, 1/2).
-
-    Returns:
-        σ₁.
-
-    Raises:
-        ValueError: If an argument is outside its range.
-
-    Source: Shi & Yu 2026, the first layer of algorithm 2.
-
-    Example:
-        >>> round(static_std(threshold=1.0, leak=0.0, rate=float(ndtr(-1.0))), 12)
-        1.0
-    """
-    theta = check_positive("threshold", threshold)
-    _check_leak(leak)
-    _check_half(rate)
-    # Beyond this many steps the sum S_k has reached its limit in double precision.
-    last = 1 if leak == 0 else max(2, math.ceil(-40 / math.log(leak)))
-    sums = (1 - leak ** np.arange(1, last + 1)) / (1 - leak)
-    periods = 1.0 / np.arange(1, last + 1)
-
-    def excess(z: float) -> float:
-        """Rate at σ₁ = θ/z, minus p; falls with z."""
-        fires_by = ndtr(-z / sums)  # probability to fire within the first k+1 steps
-        return float(periods @ np.diff(fires_by, prepend=0.0)) - rate
-
-    high = 1.0
-    while excess(high) > 0:
-        high *= 2
-    return theta / float(brentq(excess, 0.0, high, xtol=1e-14))
-
-
-def surrogate_second_moment(
-    *,
-    leak: float,
-    rate: float,
-    weight_scale: float,
-    input_gain: float = 1.0,
-    steps: int | None = None,
-) -> float:
-    r"""E[σ'(u)²] that keeps the variance of the gradient from layer to layer.
-
-    (1 − r)/(λσ)² with r = (1 − p)β², over T steps 1/((λσ)² F), F = (1/T) Σ (1 − r^(t+1))/(1 − r).
-
-    Args:
-        leak: β in [0, 1].
-        rate: p in (0, 1).
-        weight_scale: σ > 0, σ² the gain.
-        input_gain: λ > 0.
-        steps: T >= 1; None: many.
-
-    Returns:
-        The second moment of the surrogate derivative.
-
-    Raises:
-        ValueError: If an argument is outside its range.
-
-    Source: Shi & Yu 2026, theorem 5.1; the finite T from the authors' simulated variant.
-
-    Example:
-        >>> surrogate_second_moment(leak=0.5, rate=0.1, weight_scale=2.0, steps=1)
-        0.25
-        >>> surrogate_second_moment(leak=0.5, rate=0.2, weight_scale=1.0)
-        0.8
-    """
-    if not 0 <= leak <= 1 or not 0 < rate < 1:
-        raise ValueError(f"leak must be in [0, 1] and rate in (0, 1), got {leak!r} and {rate!r}")
-    scale = check_positive("weight_scale", weight_scale) * check_positive("input_gain", input_gain)
-    r = (1 - rate) * leak**2
-    if steps is None:
-        return (1 - r) / scale**2
-    if steps < 1 or int(steps) != steps:
-        raise ValueError(f"steps must be an integer >= 1 or None, got {steps!r}")
-    mean_of_sums = float(np.mean((1 - r ** np.arange(1, int(steps) + 1)) / (1 - r)))
-    return 1 / (scale**2 * mean_of_sums)
-
-
-def sharpness(second_moment: float, *, threshold: float, mean: float, std: float) -> float:
-    r"""α at which α e^(−2α|u − θ|) has a given second moment under u ~ N(μ, s²).
-
-    Args:
-        second_moment: E[σ'²] > 0.
-        threshold: θ.
-        mean: μ of the potential.
-        std: s > 0 of the potential.
-
-    Returns:
-        α.
-
-    Raises:
-        ValueError: If an argument is not positive and finite.
-
-    Source: Shi & Yu 2026, theorem 5.1.
-
-    Example:
-        >>> alpha = sharpness(0.2, threshold=1.0, mean=0.0, std=1.0)
-        >>> surrogate = Surrogate("exponential", dampening=alpha, sharpness=alpha)
-        >>> round(surrogate.moment(2, 1.0), 10)
-        0.2
-    """
-    target = check_positive("second_moment", second_moment)
-    check_positive("std", std)
-
-    def excess(alpha: float) -> float:
-        surrogate = Surrogate("exponential", dampening=alpha, sharpness=alpha)
-        return float(surrogate.moment(2, threshold, mean, std)) - target
-
-    low = high = 1.0
-    while excess(low) > 0:
-        low /= 2
-    while excess(high) < 0:
-        high *= 2
-    return low if low == high else float(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
 
 
 def gain(
@@ -410,50 +184,6 @@ def spikeinit2026_(
     """
     value = gain(threshold=threshold, leak=leak, rate=rate, input_gain=input_gain)
     return draw_(weight, value, "normal", generator)
-
-
-def check_rate(rate: float, leak: float) -> None:
-    """Refuse a rate that a zero-mean input cannot sustain at this leak.
-
-    Raises:
-        ValueError: With the inequality and the nearest feasible value.
-    """
-    _check_leak(leak)
-    _check_half(rate)
-    a, c = _distances(rate, leak)
-    if not a > c:
-        bound = largest_rate(leak)
-        raise ValueError(
-            "rate must satisfy 0 < rate < "
-            f"{bound:.6g} at leak {leak!r} (the threshold must lie above the mean: "
-            "Q⁻¹(p) (1 − β(1 − p)) > β φ(Q⁻¹(p))), "
-            f"got {rate!r}; nearest feasible: just below {bound:.6g}"
-        )
-
-
-def _distances(rate: float, leak: float) -> tuple[float, float]:
-    """(θ − μ)/s and −μ/s."""
-    a = -float(ndtri(rate))
-    density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-    return a, leak * density / (1 - leak * (1 - rate))
-
-
-def _check_leak(leak: float) -> None:
-    if not 0 <= leak < 1:
-        raise ValueError(
-            "leak must satisfy 0 <= leak < 1 (a neuron without leak has no steady state under "
-            f"zero-mean input), got {leak!r}; nearest feasible: "
-            f"{0.0 if leak < 0 else 'just below 1'}"
-        )
-
-
-def _check_half(rate: float) -> None:
-    if not 0 < rate < 0.5:
-        raise ValueError(
-            "rate must satisfy 0 < rate < 1/2: a zero-mean input exceeds a positive threshold "
-            f"less than half of the time, got {rate!r}; nearest feasible: "
-            f"{'just above 0' if rate <= 0 else 'just below 0.5'}"
-        )
 
 
 # --- In a network -------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnlib.init.connection import Connection
 from snnlib.init.method import Method, draw_
-from snnlib.init.pairing import Connection
 
 SOURCE = "Zenke & Vogels 2021, quoted second-hand"
 

@@ -1,6 +1,6 @@
 """Predictions for spiking networks at initialization, from infinite to finite width."""
 
-from snnlib.meanfield.backward import matched_sharpness
+from snnlib.meanfield.backward import matched_sharpness, surrogate_second_moment
 from snnlib.meanfield.covariance import CovarianceStep, covariance_map
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
@@ -12,10 +12,30 @@ from snnlib.meanfield.rate import gain_for_rate
 from snnlib.meanfield.recurrent import (
     RateStep,
     least_input_variance,
+    rate_at_half,
     rate_fixed_points,
     rate_map,
 )
-from snnlib.meanfield.synapse import synaptic_kernel
+from snnlib.meanfield.recurrent_gradient import (
+    backward_second_moment,
+    gradient_growth,
+    growth_of,
+    joint_sharpness,
+)
+from snnlib.meanfield.steady_state import (
+    SteadyState,
+    largest_rate,
+    normal_deviation,
+    static_std,
+    steady_state,
+)
+from snnlib.meanfield.steady_variance import steady_variance
+from snnlib.meanfield.synapse import (
+    Kernel,
+    discrete_kernel,
+    exponential_kernel,
+    synaptic_kernel,
+)
 from snnlib.meanfield.variance import (
     FixedPoint,
     critical_gain,
@@ -28,23 +48,38 @@ from snnlib.meanfield.variance import (
 __all__ = [
     "CovarianceStep",
     "FixedPoint",
+    "Kernel",
     "LayerLaw",
     "NetworkLaw",
     "RateStep",
     "SpikeCountLaw",
+    "SteadyState",
+    "backward_second_moment",
     "covariance_map",
     "critical_gain",
     "critical_threshold",
+    "discrete_kernel",
+    "exponential_kernel",
     "extinction_probability",
     "firing_probability",
     "fixed_points",
     "gain_for_rate",
+    "gradient_growth",
+    "growth_of",
+    "joint_sharpness",
+    "largest_rate",
     "least_input_variance",
     "matched_sharpness",
     "network_law",
+    "normal_deviation",
+    "rate_at_half",
     "rate_fixed_points",
     "rate_map",
     "spike_count_law",
+    "static_std",
+    "steady_state",
+    "steady_variance",
+    "surrogate_second_moment",
     "synaptic_kernel",
     "variance_map",
 ]

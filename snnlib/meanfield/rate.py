@@ -7,6 +7,8 @@ gain can be chosen so that this is the wanted one.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -71,26 +73,47 @@ def gain_for_rate(
     if steps < 1 or int(steps) != steps:
         raise ValueError(f"steps must be an integer >= 1, got {steps!r}")
 
-    def unit_current(pairs: Array, layer: int) -> Tensor:
+    layer = _Layer(rate, leak, threshold, steps, reset)
+    gain, pairs = _iterated(layer)
+    if gain < critical_gain(threshold):  # a slow death that so many layers do not show
+        raise ValueError(
+            f"rate must be high enough for every step: at {rate!r} the gain {gain:.4g} is below "
+            f"the critical gain {critical_gain(threshold):.4g} of the first step (threshold "
+            f"{threshold:.4g}, leak {leak:.4g}); ask for a higher rate"
+        )
+    _check_lasting(layer, gain, pairs)
+    return gain
+
+
+class _Layer(NamedTuple):
+    """A layer of the deep network, and the rate that is wanted of it."""
+
+    rate: float
+    leak: float
+    threshold: float
+    steps: int
+    reset: Reset
+
+    def unit_current(self, pairs: Array, depth: int) -> Tensor:
         """Gaussian currents [T, 1, samples] of gain 1 behind spikes of these second moments."""
         values, vectors = np.linalg.eigh(pairs)
         root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0))).float()
-        generator = torch.Generator().manual_seed(layer)
-        return (root @ torch.randn(steps, _SAMPLES, generator=generator))[:, None]
+        generator = torch.Generator().manual_seed(depth)
+        return (root @ torch.randn(self.steps, _SAMPLES, generator=generator))[:, None]
 
-    def spikes(current: Tensor, gain: float) -> Tensor:
+    def spikes(self, current: Tensor, gain: float) -> Tensor:
         """Spikes [T, samples] of neurons behind weights of a gain."""
-        trace = lif(gain**0.5 * current, leak=leak, threshold=threshold, reset=reset)
+        trace = lif(gain**0.5 * current, leak=self.leak, threshold=self.threshold, reset=self.reset)
         return trace.spikes[:, 0]
 
-    def second_moments(x: Tensor) -> Array:
-        return np.asarray((x @ x.T).double().numpy() / _SAMPLES)
+    def gain_to_reach(self, current: Tensor, near: float | None) -> float:
+        """Gain at which this unit current makes the wanted rate."""
 
-    def gain_to_reach(current: Tensor, near: float | None) -> float:
         def excess(log_gain: float) -> float:
-            return float(spikes(current, np.exp(log_gain)).mean()) - rate
+            return float(self.spikes(current, np.exp(log_gain)).mean()) - self.rate
 
-        centre, step = (np.log(threshold**2 / rate), 3.0) if near is None else (np.log(near), 0.1)
+        first = np.log(self.threshold**2 / self.rate)
+        centre, step = (first, 3.0) if near is None else (np.log(near), 0.1)
         low, high = centre - step, centre + step
         while excess(low) > 0:
             low, high, step = low - step, low, 2 * step
@@ -98,42 +121,47 @@ def gain_for_rate(
             low, high, step = high, high + step, 2 * step
             if high > centre + 40:
                 raise ValueError(
-                    f"rate must be one that the neuron can reach: {rate!r} is not, at any gain"
+                    f"rate must be one that the neuron can reach: {self.rate!r} is not, at any gain"
                 )
         return float(np.exp(brentq(excess, low, high, xtol=1e-3)))
 
+
+def _second_moments(x: Tensor) -> Array:
+    return np.asarray((x @ x.T).double().numpy() / _SAMPLES)
+
+
+def _iterated(layer: _Layer) -> tuple[float, Array]:
+    """The gain where it no longer changes from layer to layer, and E[x xᵀ] there."""
+    rate, steps = layer.rate, layer.steps
     pairs = np.full((steps, steps), rate**2) + np.diag(np.full(steps, rate - rate**2))
     gains: list[float] = []
-    for layer in range(_DEPTH):
-        current = unit_current(pairs, layer)
-        gains.append(gain_to_reach(current, gains[-1] if gains else None))
-        pairs = second_moments(spikes(current, gains[-1]))
+    for depth in range(_DEPTH):
+        current = layer.unit_current(pairs, depth)
+        gains.append(layer.gain_to_reach(current, gains[-1] if gains else None))
+        pairs = _second_moments(layer.spikes(current, gains[-1]))
         rates = np.diagonal(pairs)
         if rates.min() < rate / 10:
             raise ValueError(
                 f"rate must be high enough for every step: at {rate!r} step {rates.argmin()} of "
-                f"{steps} falls silent in deep layers (threshold {threshold:.4g}, leak "
-                f"{leak:.4g}); ask for a higher rate"
+                f"{steps} falls silent in deep layers (threshold {layer.threshold:.4g}, leak "
+                f"{layer.leak:.4g}); ask for a higher rate"
             )
-        if layer >= 15 and abs(np.mean(gains[-6:]) / np.mean(gains[-12:-6]) - 1) < 0.005:
+        if depth >= 15 and abs(np.mean(gains[-6:]) / np.mean(gains[-12:-6]) - 1) < 0.005:
             break
-    gain = float(np.mean(gains[-6:]))
-    if gain < critical_gain(threshold):  # a slow death that so many layers do not show
-        raise ValueError(
-            f"rate must be high enough for every step: at {rate!r} the gain {gain:.4g} is below "
-            f"the critical gain {critical_gain(threshold):.4g} of the first step (threshold "
-            f"{threshold:.4g}, leak {leak:.4g}); ask for a higher rate"
-        )
-    # Two starts beside the fixed point, driven by the same neurons: stable means that they meet.
+    return float(np.mean(gains[-6:])), pairs
+
+
+def _check_lasting(layer: _Layer, gain: float, pairs: Array) -> None:
+    """Two starts beside the fixed point, driven by the same neurons: stable means they meet."""
     sides = [0.97 * pairs, 1.03 * pairs]
     apart = []
-    for layer in range(9):
-        outputs = [spikes(unit_current(side, layer), gain) for side in sides]
+    for depth in range(9):
+        outputs = [layer.spikes(layer.unit_current(side, depth), gain) for side in sides]
         apart.append(float(np.ptp(np.log([max(float(x.mean()), 1e-9) for x in outputs]))))
-        sides = [second_moments(x) for x in outputs]
+        sides = [_second_moments(x) for x in outputs]
     if apart[-1] > apart[0]:
         raise ValueError(
-            f"rate must be high enough to last: at {rate!r} the fixed point is unstable "
-            f"(threshold {threshold:.4g}, leak {leak:.4g}) and activity dies; ask for a higher rate"
+            f"rate must be high enough to last: at {layer.rate!r} the fixed point is unstable "
+            f"(threshold {layer.threshold:.4g}, leak {layer.leak:.4g}) and activity dies; ask for "
+            "a higher rate"
         )
-    return gain

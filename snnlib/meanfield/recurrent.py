@@ -21,6 +21,7 @@ Source: derived in the book's chapter on conditions CI and CII.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,13 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-__all__ = ["RateStep", "least_input_variance", "rate_fixed_points", "rate_map"]
+__all__ = [
+    "RateStep",
+    "least_input_variance",
+    "rate_at_half",
+    "rate_fixed_points",
+    "rate_map",
+]
 
 Array = NDArray[np.float64]
 
@@ -313,3 +320,53 @@ def least_input_variance(leak: float, threshold: float, *, reset: str = "subtrac
         raise ValueError(f"reset must be one of {', '.join(resets)}, zero, got {reset!r}")
     rho = resets[reset]
     return threshold**2 * ((1 - leak**2 + leak * rho) / math.pi - rho**2 / 8)
+
+
+def rate_at_half(
+    *,
+    leaks: Sequence[float],
+    thresholds: Sequence[float],
+    gain: float,
+    input_variance: float,
+    reset: str = "subtract",
+) -> tuple[float, float]:
+    r"""Rate that a layer comes to from rest under conditions CI and CII, and the edge of 1/2.
+
+    1/2 at or above the edge, the largest `least_input_variance` of the layer's neurons.  Below it
+    the smallest stable fixed point of the rate map, 0 if it is too low to be found; NaN where the
+    map does not hold, for neurons that differ or another reset.
+
+    Args:
+        leaks: β in [0, 1) of the neurons, each value once.
+        thresholds: θ > 0, likewise.
+        gain: g ≥ 0.
+        input_variance: variance of the input current that is new at every step, ≥ 0.
+        reset: `"subtract"`, `"subtract_leak"`, `"zero"` or `"none"`.
+
+    Returns:
+        (rate, edge).
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Source:
+        Derived in the book.
+
+    Example:
+        >>> layer = dict(leaks=[0.5], thresholds=[1.0], gain=0.4)
+        >>> rate_at_half(input_variance=0.3, **layer)
+        (0.5, 0.273)
+        >>> rate_at_half(input_variance=0.1, **layer)[0] < 0.5
+        True
+    """
+    top = max(thresholds)
+    edge = max(least_input_variance(leak, top, reset=reset) for leak in leaks)
+    if input_variance >= edge:
+        return 0.5, edge
+    if reset != "subtract" or len(leaks) > 1 or len(thresholds) > 1:
+        return math.nan, edge
+    points = rate_fixed_points(
+        leak=leaks[0], threshold=top, gain=gain, input_variance=input_variance
+    )
+    low = [point.rate for point in points if point.slope < 1 and point.rate < 0.5]
+    return (low[0] if low else 0.0), edge

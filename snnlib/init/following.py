@@ -1,0 +1,267 @@
+"""Pairing by execution: values remember, through one run, what they were computed from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from snnlib.dialects.untouched import untouched
+from snnlib.init.connection import Connection
+from snnlib.init.inventory import Inventory, Weight
+from snnlib.dialects.running import Time, resolve_time, run
+
+DATA = "data"
+Origins: TypeAlias = dict[nn.Module | nn.Parameter | str, None]  # an ordered set
+
+
+@dataclass
+class _Use:
+    """What one weight was seen to do while the example ran."""
+
+    origins: Origins = field(default_factory=dict)
+    drives: dict[nn.Module, None] = field(default_factory=dict)
+    total: float = 0.0
+    squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+    active: int = 0
+    count: int = 0
+    transposed: bool = False
+
+    def measure(self, value: Tensor) -> None:
+        value = value.detach()
+        self.active += int(value.count_nonzero())
+        value = value.double()
+        self.total += float(value.sum())
+        self.squares += float(value.square().sum())
+        self.count += value.numel()
+        if value.numel():
+            self.low = min(self.low, float(value.min()))
+            self.high = max(self.high, float(value.max()))
+
+
+_PRODUCTS = frozenset(
+    {"linear", "matmul", "__matmul__", "__rmatmul__", "mm", "conv1d", "conv2d", "conv3d"}
+)
+_TRANSPOSES = [vars(torch._C.TensorBase)[name].__get__ for name in ("T", "mT")]
+
+
+class _Observer(TorchFunctionMode):
+    """Each tensor remembers the weights, spiking layers or data that it was computed from."""
+
+    def __init__(self, found: Inventory) -> None:
+        super().__init__()
+        self.found = found
+        self.uses: dict[Weight, _Use] = {}
+        self.order: list[nn.Module] = []
+        self.known: set[nn.Module] = set()  # layers whose current was traced to its origins
+        self.inside: list[tuple[nn.Module, set[Weight]]] = []  # spiking layers that run now
+
+    # Every torch function passes the origins of its arguments on to its result.
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name.endswith("_like") or name.startswith("new_"):
+            return result  # takes a shape, not values
+        turns = func in _TRANSPOSES or name in ("t", "transpose", "swapaxes")
+        if turns and (raw := self._raw(args[0])) is not None:
+            result._snnlib_raw = (raw[0], not raw[1])
+            return result
+        if name in _PRODUCTS and (weight := self._product(name, args)) is not None:
+            _mark(result, {weight: None})
+            return result
+        origins = _origins((args, kwargs))
+        if origins:
+            # A write in place, such as `buffer[t] = spikes`, returns nothing.
+            _mark(args[:1] if result is None else result, origins)
+        return result
+
+    def _raw(self, value: Any) -> tuple[nn.Parameter, bool] | None:
+        """A parameter without a module of its own, and whether it is seen transposed."""
+        if isinstance(value, nn.Parameter):
+            return (value, False) if value in self.found.raw else None
+        return getattr(value, "_snnlib_raw", None)
+
+    def _product(self, name: str, args: tuple[Any, ...]) -> nn.Parameter | None:
+        """Note a product of a value with a raw weight; `linear` and convolutions take [out, in]."""
+        if len(args) < 2:
+            return None
+        first, second = args[0], args[1]
+        if name == "__rmatmul__":
+            first, second = second, first
+        plain = name in ("linear", "conv1d", "conv2d", "conv3d")
+        for value, weight, turned in ((first, second, not plain), (second, first, False)):
+            raw = self._raw(weight)
+            if raw is not None and isinstance(value, Tensor) and self._raw(value) is None:
+                use = self._enter(raw[0], value)
+                use.transposed = raw[1] != turned and weight.dim() == 2
+                return raw[0]
+        return None
+
+    def _enter(self, weight: Weight, value: Tensor) -> _Use:
+        use = self.uses.setdefault(weight, _Use())
+        use.measure(value)
+        origins = _origins(value)
+        if self.inside:
+            # What a spiking layer's own weights made comes back: the weight is recurrent.
+            layer, inner = self.inside[-1]
+            inner.add(weight)
+            use.drives[layer] = None
+            origins = {layer if o in inner else o: None for o in origins} or {layer: None}
+        use.origins.update(origins)
+        return use
+
+    # Hooks of modules.
+
+    def enter_weight(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.order.append(module)
+        value = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        self._enter(module, value)
+
+    def enter_layer(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.order.append(module)
+        self.inside.append((module, set()))
+        origins = _origins((args, kwargs))
+        if origins:
+            self.known.add(module)
+        takes = any(holder is module for holder, _ in self.found.raw.values())
+        if takes and module not in self.found.returning:
+            return  # its own weights take the input
+        for origin in origins:
+            if origin in self.uses:
+                self.uses[origin].drives[module] = None  # type: ignore[index]
+
+    def leave_weight(self, module: nn.Module, args: Any, output: Any) -> None:
+        _mark(output, {module: None})
+
+    def leave_layer(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.inside.pop()
+        if (weight := self.found.returning.get(module)) is not None:
+            # One fused function hides the product with the spikes of the step before.
+            use = self.uses.setdefault(weight, _Use())
+            fired = (output != 0).to(output.dtype)
+            use.measure(torch.cat([torch.zeros_like(fired[:1]), fired[:-1]]))
+            use.origins[module] = use.drives[module] = None
+        _mark(output, {module: None})
+
+
+def _origins(tree: Any) -> Origins:
+    found: Origins = {}
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, Tensor):
+            found.update(getattr(leaf, "_snnlib_origins", {}))
+    return found
+
+
+def _mark(tree: Any, origins: Origins) -> None:
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, Tensor) and not isinstance(leaf, nn.Parameter):
+            leaf._snnlib_origins = origins  # type: ignore[attr-defined]
+
+
+def by_execution(found: Inventory, example: Any, time: Time) -> list[Connection]:
+    """Pair every weight with the spiking layers that an example's values passed.
+
+    Args:
+        found: The network's weights and spiking layers.
+        example: One batch to run, a tensor or a tuple of positional arguments.
+        time: Who loops over time, see `snnlib.dialects.running.run`.
+
+    Returns:
+        One connection per weight, in the order of execution.
+
+    Raises:
+        ValueError: If it is not clear who loops over time.
+    """
+    time = resolve_time(found.network, example, time)
+    arguments = example if isinstance(example, tuple) else (example,)
+    # Fresh objects: the caller's tensors stay unmarked.
+    arguments = tuple(a.view_as(a) if isinstance(a, Tensor) else a for a in arguments)
+    seen = _Observer(found)
+    with ExitStack() as stack:
+        stack.enter_context(untouched(found.network))
+        stack.enter_context(torch.no_grad())
+        for module in (*found.weights, *found.layers):
+            spikes = module in found.layers
+            enter = seen.enter_layer if spikes else seen.enter_weight
+            leave = seen.leave_layer if spikes else seen.leave_weight
+            before = module.register_forward_pre_hook(enter, with_kwargs=True)
+            stack.callback(before.remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        stack.enter_context(seen)
+        _mark(arguments, {DATA: None})
+        run(found.network, arguments, time=time)
+    uses = seen.uses
+    _fill_from_order(seen.order, uses, found, seen.known)
+
+    connections = []
+    for weight, use in uses.items():
+        layers = [o for o in use.origins if isinstance(o, nn.Module) and o in found.layers]
+        others = [_name(found, o) for o in use.origins if o in uses]
+        notes = []
+        if len(layers) > 1:
+            notes.append(
+                "fed by several spiking layers: mean E[x²], as of a concatenation; where their "
+                "spikes add up it is larger, and 'lsuv' measures it"
+            )
+        if others:
+            notes.append(f"fed by the real values of {', '.join(others)}")
+        connections.append(
+            found.connection(
+                weight,
+                fed_by=tuple(found.layers[m] for m in layers),
+                drives=tuple(found.layers[m] for m in use.drives),
+                second_moment=use.squares / use.count if use.count else None,
+                mean=use.total / use.count if use.count else None,
+                low=use.low if use.count else None,
+                high=use.high if use.count else None,
+                active=use.active,
+                recurrent=any(m in use.drives for m in layers),
+                transposed=use.transposed,
+                note="; ".join(notes),
+            )
+        )
+    unused: Sequence[Weight] = [m for m in found.weights if m not in uses]
+    return connections + [
+        found.connection(w, note="not executed on the example")
+        for w in (*unused, *(p for p in found.inner if p not in uses))
+    ]
+
+
+def _name(found: Inventory, weight: Any) -> str:
+    return found.names[weight] if isinstance(weight, nn.Module) else found.raw[weight][1]
+
+
+def _fill_from_order(
+    order: list[nn.Module],
+    uses: dict[Weight, _Use],
+    found: Inventory,
+    known: set[nn.Module],
+) -> None:
+    """Pair by the order of execution what an operation unknown to torch has cut off."""
+    feeding: nn.Module | str = DATA
+    pending: list[nn.Module] = []
+    cut = {weight for weight in uses if not uses[weight].origins}
+    for module in order:
+        if module in found.layers:
+            if module not in known:
+                for weight in pending:
+                    uses[weight].drives[module] = None
+            feeding, pending = module, []
+        elif module not in found.parents:
+            if module in cut:
+                uses[module].origins[feeding] = None
+                cut.discard(module)
+            pending.append(module)

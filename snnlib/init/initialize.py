@@ -1,0 +1,108 @@
+"""One call for a whole network: pair, plan, draw, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snnlib.init.drawing import draw_plans_
+from snnlib.init.pairing import pair
+from snnlib.init.planning import check_given, choices_of, plans_of
+from snnlib.init.registry import method_named
+from snnlib.init.report import Report, report
+from snnlib.dialects.running import Time
+
+
+def initialize_(
+    module: nn.Module,
+    method: str,
+    *,
+    example: Tensor | tuple[Any, ...] | None = None,
+    generator: torch.Generator | None = None,
+    bias: Literal["zero", "keep"] = "zero",
+    layers: Mapping[str, Mapping[str, Any] | str | None] | None = None,
+    time: Time = "auto",
+    **settings: Any,
+) -> Report:
+    r"""Draw all weights of a network in place, each for the spiking layers around it.
+
+    Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
+    layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
+    drives, whose threshold, leak and input gain set what the weight must do; ours or snnTorch's,
+    SpikingJelly's or Norse's. A weight fed by real values uses E[x²] of what reaches it when
+    `example` runs; without an example the data count as standardized, E[x²] = 1. A weight that
+    drives no spiking layer (a readout) stays as it is, and the report says so.
+
+    Without `example` weights are paired by the order of registration, where that leaves no doubt;
+    with it, by following the values through one run (which leaves buffers, modes and torch's
+    random state as they were).
+
+    Args:
+        module: A network of weights and spiking layers.
+        method: A name in `METHODS`.
+        example: One batch of input, [T, batch, ...] for the networks of `snnlib.networks`, or a
+            tuple of positional arguments; None pairs by registration. "lsuv" needs one.
+        generator: Random numbers; None is torch's global generator.
+        bias: "zero" sets the biases of the drawn layers to 0, "keep" leaves them.
+        layers: Exceptions, by the name of a layer in the report or a pattern of names (`"conv*"`):
+            settings for it, which may hold a "method" of its own; the name of a method; or None,
+            which leaves it as it is. A name goes before a pattern, an earlier pattern before a
+            later one. A readout is drawn if it is named itself.
+        time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
+            `snnlib.dialects.running.run`.
+        **settings: For every weight, in place of what the network and the example say: those of
+            `gain`, "micheli2024" with `threshold` for weights fed by spikes and
+            `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
+            feed-forward share of the variance (0.9); "ikun2024" with `balance`, `alpha` and, for
+            neurons of other libraries, `surrogate`; "herranz2022" with `conditions` ("I II III
+            IV", any subset), `input_mean` and `input_variance` of data, `input_weight_variance`
+            (Glorot's; "stable" is enough for the rate 1/2 to last), `exact` (False), `deviation`
+            (0; "normal" for reset to zero), `detach_reset` (the layer's),
+            `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
+            meets condition IV); "lsuv" with `tolerance` (0.05) and
+            `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
+            "kaiming", "lecun", "orthogonal", "herranz2022", "micheli2024", "ikun2024" and
+            "mean_field".
+
+    Returns:
+        One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
+        and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
+        potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
+        P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to
+        layer. Prints as a table.
+
+    Raises:
+        ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name
+            in `layers` matches nothing, a weight is empty, no weight or no spiking layer is found,
+            the order of registration is ambiguous, two layers that share a weight ask for
+            different laws, or the generator lives on another device. Then nothing was changed.
+
+    Source: Micheli et al. 2024, Eq. 10, and the docstring of each method's file.
+
+    Example:
+        >>> from snnlib.neurons import LIF
+        >>> network = nn.Sequential(LIF(threshold=0.8), nn.Linear(400, 300), LIF())
+        >>> report = initialize_(network, "micheli2024", generator=torch.Generator().manual_seed(0))
+        >>> print(report)
+        micheli2024 (Micheli et al. 2024, Eq. 10)
+        layer  fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives    rate
+        1         400  4.72  0.1086  0             0.8    0.2119  0.2119  2       0.1587
+        >>> expected = (4.72 / 400) ** 0.5
+        >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
+        True
+    """
+    found = method_named(method)
+    check_given(found, settings)
+    if bias not in ("zero", "keep"):
+        raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    choices = choices_of(found, settings, layers or {})
+
+    connections = pair(module, example, time=time)
+    plans = plans_of(connections, found, settings, choices)
+    draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
+    return report(plans, found)

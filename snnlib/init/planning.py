@@ -1,0 +1,205 @@
+"""What is to happen to each weight of a network, before anything is changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from snnlib.init.connection import Connection
+from snnlib.init.method import Method
+from snnlib.init.registry import method_named
+from snnlib.surrogate import Surrogate
+
+
+@dataclass
+class Plan:
+    """What happens to one weight; without a method it stays as it is.
+
+    Attributes:
+        connection: Its place in the network.
+        method: Of initialization.
+        settings: Of `Method.gain`.
+        distribution: To draw from.
+        gain: n·E[w²]; None if the shape or the data fix it.
+        mean: E[w].
+        why: Why it stays as it is.
+        remark: What the report should say.
+        surrogates: To set, by the name of the spiking layer.
+        rate: Of what it drives, if the method says it with the plan.
+    """
+
+    connection: Connection
+    method: Method | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    distribution: str = ""
+    gain: float | None = None
+    mean: float = 0.0
+    why: str = ""
+    remark: str = ""
+    surrogates: Mapping[str, Surrogate] = field(default_factory=dict)
+    rate: float | None = None
+
+    def realized_gain(self) -> float:
+        """n·E[w²] as drawn, measured where no formula gives it."""
+        if self.gain is not None:
+            return self.gain
+        weight = self.connection.parameter.detach().double()
+        return self.connection.fan_in * float(weight.square().mean())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of `layers`.
+
+    Attributes:
+        method: None leaves the weight as it is.
+        settings: What the user gave for it.
+    """
+
+    method: Method | None
+    settings: Mapping[str, Any]
+
+
+def check_given(method: Method, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a user cannot give for a whole network.
+
+    Raises:
+        ValueError: Naming the setting and those that exist.
+    """
+    known = (*method.given, "distribution") if method.free else method.given
+    if "distribution" in settings:
+        method.chosen(settings["distribution"])
+    method.check_settings(settings, known)
+
+
+def choices_of(
+    default: Method,
+    settings: Mapping[str, Any],
+    layers: Mapping[str, Mapping[str, Any] | str | None],
+) -> dict[str, Choice]:
+    """What `layers` asks for, by name or pattern.
+
+    Raises:
+        ValueError: If an entry, a method or a setting is unknown.
+    """
+    if not isinstance(layers, Mapping):
+        raise ValueError(
+            f'layers must be a dict such as {{"conv*": "kaiming", "head": None}}, got {layers!r}'
+        )
+    choices = {}
+    for name, entry in layers.items():
+        if entry is None:
+            choices[name] = Choice(None, {})
+            continue
+        if not isinstance(entry, str | Mapping):
+            raise ValueError(
+                f"layers[{name!r}] must be a dict of settings, the name of a method or None, "
+                f"got {entry!r}"
+            )
+        own = {"method": entry} if isinstance(entry, str) else dict(entry)
+        method = method_named(own.pop("method", default.name))
+        check_given(method, own)
+        choices[name] = Choice(method, {**settings, **own} if method is default else own)
+    return choices
+
+
+def plans_of(
+    connections: list[Connection],
+    default: Method,
+    settings: Mapping[str, Any],
+    choices: Mapping[str, Choice],
+) -> list[Plan]:
+    """What happens to every weight.
+
+    Args:
+        connections: All weights.
+        default: The method, where `choices` has no other.
+        settings: What the user gave for it.
+        choices: Exceptions by name or pattern.
+
+    Returns:
+        One plan per weight.
+
+    Raises:
+        ValueError: If a name matches nothing or a setting is infeasible.
+    """
+    names = [connection.name for connection in connections]
+    for pattern in choices:
+        if pattern not in names and not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"layers: {pattern!r} matches no weight; the weights are {', '.join(names)}"
+            )
+    plans: list[Plan] = []
+    together: dict[int, Choice] = {}
+    for index, connection in enumerate(connections):
+        matching = [p for p in choices if fnmatchcase(connection.name, p)]
+        name = connection.name if connection.name in choices else next(iter(matching), None)
+        choice = Choice(default, settings) if name is None else choices[name]
+        if choice.method is None:
+            plans.append(Plan(connection, why="left as it is, as asked"))
+        elif not connection.drives and name != connection.name:
+            why = "" if connection.note.startswith("not executed") else "drives no spiking layer"
+            plans.append(Plan(connection, why=why and f"left as it is: {why}"))
+        elif choice.method.network is not None:
+            together[index] = choice
+            plans.append(Plan(connection))
+        else:
+            plans.append(_plan(connection, choice.method, choice.settings))
+    for index, plan in _arranged(connections, together):
+        plans[index] = plan
+    return plans
+
+
+def _arranged(
+    connections: list[Connection],
+    together: Mapping[int, Choice],
+) -> Iterator[tuple[int, Plan]]:
+    """Plans of the weights that a method draws in view of each other."""
+    for method in dict.fromkeys(choice.method for choice in together.values()):
+        assert method is not None and method.network is not None
+        indices = [index for index, choice in together.items() if choice.method is method]
+        given = [dict(together[index].settings) for index in indices]
+        laws = [method.chosen(settings.pop("distribution", None)) for settings in given]
+        own = [connections[index] for index in indices]
+        found = method.network(own, given, laws)
+        for index, connection, law, (settings, remark, surrogates, rate) in zip(
+            indices, own, laws, found, strict=True
+        ):
+            value, centre = method.checked_gain(settings), method.mean(**settings)
+            yield (
+                index,
+                Plan(
+                    connection,
+                    method,
+                    settings,
+                    law,
+                    value,
+                    centre,
+                    remark=remark,
+                    surrogates=surrogates,
+                    rate=rate,
+                ),
+            )
+
+
+def _plan(connection: Connection, method: Method, settings: Mapping[str, Any]) -> Plan:
+    given = {k: v for k, v in settings.items() if k != "distribution"}
+    distribution = method.chosen(settings.get("distribution"))
+    try:
+        resolved = method.resolve(connection, **given)
+        if method.data_driven:
+            return Plan(connection, method, resolved, distribution)
+        value = method.checked_gain(resolved)
+        centre = method.mean(**resolved)
+    except ValueError as error:
+        moment, message = connection.second_moment, str(error)
+        if not connection.fed_by and moment is not None and not 0 < moment < math.inf:
+            message = (
+                "example must bring finite values that are not all 0 to every weight fed by data: "
+                f"their mean square is {moment:g}"
+            )
+        raise ValueError(f"{message} (weight of {connection.name!r})") from error
+    return Plan(connection, method, resolved, distribution, value, centre)
