@@ -17,6 +17,7 @@ from scipy import integrate, stats
 from torch import nn
 
 from snnlib import networks
+from snnlib._averages import RESETS
 from snnlib.init import gain, herranz2022, initialize_
 from snnlib.init.herranz2022 import (
     conditions,
@@ -27,6 +28,7 @@ from snnlib.init.herranz2022 import (
     weight_mean,
     weight_variance,
 )
+from snnlib.init.recurrent_layer import LOWEST_SHARPNESS
 from snnlib.networks import FeedForward
 from snnlib.neurons import RecurrentLIF
 from snnlib.surrogate import SHAPES, Surrogate
@@ -119,7 +121,7 @@ def two_point(mean, variance):
     return (mean - std, mean + std)
 
 
-@pytest.mark.parametrize("reset", herranz2022.RESETS)
+@pytest.mark.parametrize("reset", RESETS)
 def test_condition_1_keeps_the_mean_at_the_threshold(reset):
     """E[y'] for y on a two-point law with mean and median θ, and as in the recipe."""
     beta, theta, n = 0.75, 1.5, 9
@@ -372,7 +374,7 @@ def test_both_moments_of_the_exact_condition_4_are_solved_together(shape):
 # --- Range of the potential -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reset", herranz2022.RESETS)
+@pytest.mark.parametrize("reset", RESETS)
 def test_no_potential_leaves_its_range(reset):
     draw = seeded(3)
     n, n_in, beta, theta = 6, 4, 0.6, 0.7
@@ -546,7 +548,7 @@ def test_the_dampening_of_a_stack_is_that_of_condition_3():
             input_dampening=below,
         )
         assert layer.surrogate.dampening == pytest.approx(law.dampening)
-        assert layer.surrogate.sharpness == herranz2022.LOWEST_SHARPNESS
+        assert layer.surrogate.sharpness == LOWEST_SHARPNESS
         below = law.dampening
     assert "IV not met" in report[1].note
     with pytest.raises(ValueError, match="no sharpness of 'exponential' reaches"):
