@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.running import Time
 from snnlib.init import lsuv
 from snnlib.init.distributions import check_generator
 from snnlib.init.method import draw_
 from snnlib.init.planning import Plan
-from snnlib.dialects.running import Time
 
 
 def draw_plans_(

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.connection import Connection
 from snnlib.init.inventory import Inventory, Weight
-from snnlib.dialects.running import Time, resolve_time, run
 
 DATA = "data"
 Origins: TypeAlias = dict[nn.Module | nn.Parameter | str, None]  # an ordered set

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.running import Time
 from snnlib.init.drawing import draw_plans_
 from snnlib.init.pairing import pair
 from snnlib.init.planning import check_given, choices_of, plans_of
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
-from snnlib.dialects.running import Time
 
 
 def initialize_(

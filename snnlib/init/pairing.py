@@ -19,10 +19,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnlib.dialects.running import Time
 from snnlib.init.connection import Connection, Layer, fans
 from snnlib.init.following import by_execution
 from snnlib.init.inventory import WEIGHTS, Inventory, Weight
-from snnlib.dialects.running import Time
 
 __all__ = ["Connection", "Layer", "fans", "pair"]
 

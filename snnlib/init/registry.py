@@ -166,7 +166,7 @@ def settings_table() -> str:
     Example:
         >>> print(*settings_table().splitlines()[:4], sep="\n")
         ================  ==================================================================
-        "glorot"          `fan_in`, `fan_out`
+        "glorot"          `fan_in` (1), `fan_out` (1)
         "kaiming"         `nonlinearity` ('relu'), `negative_slope` (0.0)
         "lecun"           none
     """
