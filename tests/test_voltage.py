@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
+from snnlib.membrane.voltage import extreme_voltages, voltage_range
 from snnlib.neurons import lif
-from snnlib.voltage import extreme_voltages, voltage_range
 
 
 def reachable(leak, threshold, least, most, steps=400):

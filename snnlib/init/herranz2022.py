@@ -30,9 +30,9 @@ from snnlib.init.recurrent_layer import SETTINGS, Rule
 from snnlib.meanfield import joint_sharpness as joint_sharpness
 from snnlib.meanfield import normal_deviation as normal_deviation
 from snnlib.meanfield.recurrent_gradient import from_below, gradient_balance
+from snnlib.membrane.voltage import sampled_voltage_range as sampled_voltage_range
+from snnlib.membrane.voltage import voltage_range as voltage_range
 from snnlib.surrogate import sharpness as sharpness
-from snnlib.voltage import sampled_voltage_range as sampled_voltage_range
-from snnlib.voltage import voltage_range as voltage_range
 
 Pair = tuple[float, float]
 SOURCE = "Herranz-Celotti & Rouat 2022, conditions I-IV"

@@ -33,8 +33,8 @@ from snnlib.init.input_statistics import input_statistics
 from snnlib.init.method import Arranged
 from snnlib.meanfield import normal_deviation, rate_at_half
 from snnlib.meanfield.recurrent_gradient import gradient_balance
+from snnlib.membrane.voltage import voltage_range
 from snnlib.surrogate import Surrogate, sharpness_at_balance
-from snnlib.voltage import voltage_range
 
 CONDITIONS = ("I", "II", "III", "IV")
 LOWEST_SHARPNESS = 0.3
