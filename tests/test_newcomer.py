@@ -1,0 +1,140 @@
+"""The README's steps add a method: one file, one chapter, one claims file, and two lists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+METHOD = '''"""Weights of variance 1/(2n): an example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snnlib.init.connection import Connection
+from snnlib.init.method import Method
+
+
+def gain() -> float:
+    """G = 1/2."""
+    return 0.5
+
+
+def _resolve(connection: Connection, **given: Any) -> dict[str, Any]:
+    return {}
+
+
+METHOD = Method("nobody2026", "an example", gain, _resolve)
+'''
+
+CLAIMS = """sources:
+  nobody2026: An example
+
+symbols:
+  nobody2026:
+    n: {assume: [positive, integer]}
+    V: {latex: "\\\\operatorname{Var}[w]", assume: [positive]}
+
+claims:
+  nobody2026.variance:
+    source: nobody2026
+    locator: Eq. 1
+    read: ours
+    statement: Half the variance of LeCun's weights.
+    printed: "Eq(V, 1/(2*n))"
+    verdict: proved
+    chapter: half-of-it
+"""
+
+CHAPTER = """---
+jupytext:
+  text_representation: {extension: .md, format_name: myst}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+
+(half-of-it)=
+# Half of it
+
+```{code-cell} ipython3
+import sympy as sp
+import torch
+
+from snnlib import init, ledger, networks
+
+ledger.load()
+s = ledger.symbols("nobody2026")
+network = networks.mlp([40, 400, 10], init=None)
+report = init.initialize_(
+    network, "nobody2026", generator=torch.Generator().manual_seed(ledger.seed("half"))
+)
+assert [row.gain for row in report] == [0.5, 0.5]
+assert abs(network.linear1.weight.var() * 40 - 0.5) < 0.05
+```
+
+```{code-cell} ipython3
+variance = sp.solve(sp.Eq(2 * s.n * s.V, 1), s.V)[0]
+ledger.prove("nobody2026.variance", variance WRONG)
+```
+"""
+
+
+@pytest.fixture
+def newcomer(tmp_path):
+    """A copy of the project's code with the new method, and nothing of its chapters."""
+    for name in ("snnlib", "tools"):
+        ignored = shutil.ignore_patterns("*.pyc", "__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("conftest.py", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("book/claims", "notebooks", "results"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "snnlib" / "init" / "nobody2026.py").write_text(METHOD)
+    registry = tmp_path / "snnlib" / "init" / "registry.py"  # the list of methods
+    text = registry.read_text(encoding="utf-8")
+    text, imported = re.subn(r"(?m)^    micheli2024,$", "    micheli2024,\n    nobody2026,", text)
+    text, listed = re.subn(
+        r"(?m)^        lsuv\.METHOD,$", "        lsuv.METHOD,\n        nobody2026.METHOD,", text
+    )
+    assert imported == listed == 1
+    registry.write_text(text, encoding="utf-8")
+    (tmp_path / "book" / "claims" / "nobody2026.yml").write_text(CLAIMS)
+    return tmp_path
+
+
+def run(folder, *command):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = str(folder)
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.parametrize(("factor", "says"), [("", "0 problems"), ("* 2", "ClaimFailed")])
+def test_a_newcomer_adds_a_method_and_the_ledger_judges_it(newcomer, factor, says):
+    chapter = newcomer / "notebooks" / "half-of-it.md"
+    chapter.write_text(CHAPTER.replace(" WRONG", factor))
+    done = run(newcomer, "pytest", "notebooks", "-n0")
+    assert says in done.stdout and (done.returncode == 0) == (not factor), done.stdout
+
+
+def test_the_new_method_is_everywhere(newcomer):
+    code = (
+        "from snnlib import init\n"
+        "assert init.gain('nobody2026') == 0.5\n"
+        "assert 'nobody2026' in init.METHODS and 'nobody2026' in init.settings_table()\n"
+    )
+    (newcomer / "look.py").write_text(code)
+    done = run(newcomer, "look")
+    assert done.returncode == 0, done.stderr
