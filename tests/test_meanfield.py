@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from snnlib import meanfield
 from snnlib.neurons import lif
+from snnlib.surrogate import Surrogate
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 1.0, 4.0, 12.0])
@@ -168,3 +169,29 @@ def test_covariance_map_refuses_bad_input(covariance, settings, message):
     arguments = {"gain": 2.0, "leak": 0.5, "threshold": 1.0, **settings}
     with pytest.raises(ValueError, match=message):
         meanfield.covariance_map(covariance, arguments.pop("gain"), **arguments)
+
+
+def test_layer_growth_is_that_of_sampled_layers():
+    """Mean and mean logarithm of the factor, from weights and slopes drawn for one layer."""
+    surrogate, width, gain, threshold = Surrogate("gaussian", 1.0, 1.5), 40, 4.0, 0.5
+    found = meanfield.layer_growth(surrogate, width=width, depth=20, threshold=threshold, gain=gain)
+    draw = torch.Generator().manual_seed(0)
+    # potentials of the predicted variance, independent of the weights: the part of order 1/K is
+    # below the error here
+    u = found.variance**0.5 * torch.randn(40_000, width, generator=draw, dtype=torch.double)
+    squares = surrogate.derivative(u - threshold) ** 2
+    chi = torch.randn(u.shape, generator=draw, dtype=torch.double) ** 2
+    terms = (squares * chi).mean(1) / squares.mean()
+    logs = terms.log().numpy()
+    error = logs.std() / len(logs) ** 0.5
+    assert np.log(found.typical / found.factor) == pytest.approx(logs.mean(), abs=4 * error)
+    assert gain * float(squares.mean()) == pytest.approx(found.factor, rel=0.06)
+    wide = meanfield.layer_growth(surrogate, width=400, depth=20, threshold=threshold, gain=gain)
+    assert found.typical < wide.typical < wide.factor
+
+
+@pytest.mark.parametrize("wrong", [{"width": 0}, {"depth": -1}, {"gain": 0.0}, {"threshold": -1.0}])
+def test_layer_growth_refuses(wrong):
+    settings = {"width": 10, "depth": 2, "gain": 4.0, "threshold": 1.0} | wrong
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        meanfield.layer_growth(Surrogate("sigmoid"), **settings)

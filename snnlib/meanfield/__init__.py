@@ -7,6 +7,7 @@ from snnlib.meanfield.finite_width import (
     extinction_probability,
     spike_count_law,
 )
+from snnlib.meanfield.growth import LayerGrowth, layer_growth
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
 from snnlib.meanfield.rate import gain_for_rate
 from snnlib.meanfield.recurrent import (
@@ -49,6 +50,7 @@ __all__ = [
     "CovarianceStep",
     "FixedPoint",
     "Kernel",
+    "LayerGrowth",
     "LayerLaw",
     "NetworkLaw",
     "RateStep",
@@ -68,6 +70,7 @@ __all__ = [
     "growth_of",
     "joint_sharpness",
     "largest_rate",
+    "layer_growth",
     "least_input_variance",
     "matched_sharpness",
     "network_law",

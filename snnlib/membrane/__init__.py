@@ -9,7 +9,15 @@ Source: Kook, Yu, Oh, Park, Stabilizing direct training of spiking neural networ
 potential initialization and threshold-robust surrogate gradient, 2026.
 """
 
+from snnlib.membrane.cells import Cells, total_variation, wasserstein
 from snnlib.membrane.mp_init import MPInit
 from snnlib.membrane.stationary import StationaryLaw, stationary_law
 
-__all__ = ["MPInit", "StationaryLaw", "stationary_law"]
+__all__ = [
+    "Cells",
+    "MPInit",
+    "StationaryLaw",
+    "stationary_law",
+    "total_variation",
+    "wasserstein",
+]

@@ -15,6 +15,7 @@ from snnlib.networks.recurrent import recurrent
 from snnlib.networks.residual import SpatialMean, residual
 from snnlib.networks.residual_block import ResidualBlock
 from snnlib.networks.tdbn import TdBN
+from snnlib.networks.time_norm import TimeNorm, time_normed
 from snnlib.networks.vgg import MaxPool, vgg
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "ResidualBlock",
     "SpatialMean",
     "TdBN",
+    "TimeNorm",
     "constant",
     "convnet",
     "mlp",
     "recurrent",
     "residual",
+    "time_normed",
     "vgg",
 ]
