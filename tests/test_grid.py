@@ -65,6 +65,13 @@ def test_grid_keeps_order_and_sides_weigh_equally():
         grid.side(shape="d")
 
 
+def test_interval_of_a_mean_is_that_of_the_table():
+    grid = Grid(table(), ["shape", "task"])
+    noise, dof = experiments.additive_noise(grid.accuracy)
+    expected = stats.t.ppf(0.975, dof) * noise / math.sqrt(3)
+    assert abs(grid.half_width(accuracy) / expected - 1) < 1e-9
+
+
 def test_pairs_of_sides_are_an_interaction():
     grid = Grid(table(), ["shape", "task"])
     ax, ay, bx, by = (grid.side(shape=s, task=t) for s, t in ("ax", "ay", "bx", "by"))

@@ -116,6 +116,15 @@ class Grid:
         found = [[value(self._rows[c, s]) for s in self.seeds] for c in self.conditions]
         return np.array(found, dtype=np.float64)
 
+    def half_width(self, value: Callable[[Row], float]) -> float:
+        """Half the 95 % interval of one condition's mean, from the noise of the whole table.
+
+        Args:
+            value: The number that is averaged over the seeds.
+        """
+        noise, dof = additive_noise(self.of(value))
+        return critical_value(0.05, dof) * noise / math.sqrt(len(self.seeds))
+
     def side(self, **wanted: Any) -> Array:
         """Equal weights over the conditions that have certain labels; they sum to 1.
 
