@@ -28,6 +28,7 @@ Example:
 
 from __future__ import annotations
 
+from snnlib.experiments.balanced import stored
 from snnlib.experiments.compare import (
     Comparison,
     Difference,
@@ -41,33 +42,51 @@ from snnlib.experiments.compare import (
     trains,
     verdict,
 )
+from snnlib.experiments.grid import Contrast, Grid, additive_noise
+from snnlib.experiments.orderings import (
+    JudgedOrdering,
+    Ordering,
+    judge_orderings,
+    ordering,
+)
 from snnlib.experiments.plotting import plot
 from snnlib.experiments.protocol import Protocol, Run, Size
 from snnlib.experiments.protocols import PROTOCOLS
 from snnlib.experiments.results import Summary, read, rows, summarize, write
 from snnlib.experiments.runner import RunFailed, Status, Task, execute, queue, status, sweep, work
 from snnlib.experiments.sealed import CorruptResult
+from snnlib.experiments.sentences import JudgedSentence, Sentence, judge_sentences
 from snnlib.experiments.store import Store
 
 __all__ = [
     "PROTOCOLS",
     "Comparison",
+    "Contrast",
     "CorruptResult",
     "Difference",
+    "Grid",
+    "JudgedOrdering",
+    "JudgedSentence",
+    "Ordering",
     "Protocol",
     "Run",
     "RunFailed",
+    "Sentence",
     "Size",
     "Status",
     "Store",
     "Summary",
     "Task",
+    "additive_noise",
     "by_seed",
     "difference",
     "execute",
     "holm",
     "informative",
     "judge",
+    "judge_orderings",
+    "judge_sentences",
+    "ordering",
     "plot",
     "queue",
     "read",
@@ -75,6 +94,7 @@ __all__ = [
     "rows",
     "seeds_needed",
     "status",
+    "stored",
     "summarize",
     "sweep",
     "trains",

@@ -9,6 +9,7 @@ from snnlib.meanfield.finite_width import (
 )
 from snnlib.meanfield.growth import LayerGrowth, layer_growth
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
+from snnlib.meanfield.outlook import GradientSignal, Outlook, gradient_signal, outlook
 from snnlib.meanfield.rate import gain_for_rate
 from snnlib.meanfield.recurrent import (
     RateStep,
@@ -37,6 +38,13 @@ from snnlib.meanfield.synapse import (
     exponential_kernel,
     synaptic_kernel,
 )
+from snnlib.meanfield.two_inputs import (
+    TwoInputs,
+    TwoInputStep,
+    spike_moments,
+    two_input_gradient,
+    two_input_map,
+)
 from snnlib.meanfield.variance import (
     FixedPoint,
     critical_gain,
@@ -49,13 +57,17 @@ from snnlib.meanfield.variance import (
 __all__ = [
     "CovarianceStep",
     "FixedPoint",
+    "GradientSignal",
     "Kernel",
     "LayerGrowth",
     "LayerLaw",
     "NetworkLaw",
+    "Outlook",
     "RateStep",
     "SpikeCountLaw",
     "SteadyState",
+    "TwoInputStep",
+    "TwoInputs",
     "backward_second_moment",
     "covariance_map",
     "critical_gain",
@@ -67,6 +79,7 @@ __all__ = [
     "fixed_points",
     "gain_for_rate",
     "gradient_growth",
+    "gradient_signal",
     "growth_of",
     "joint_sharpness",
     "largest_rate",
@@ -75,14 +88,18 @@ __all__ = [
     "matched_sharpness",
     "network_law",
     "normal_deviation",
+    "outlook",
     "rate_at_half",
     "rate_fixed_points",
     "rate_map",
     "spike_count_law",
+    "spike_moments",
     "static_std",
     "steady_state",
     "steady_variance",
     "surrogate_second_moment",
     "synaptic_kernel",
+    "two_input_gradient",
+    "two_input_map",
     "variance_map",
 ]
