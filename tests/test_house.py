@@ -29,6 +29,10 @@ import snnlib
 from tools import chapters
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import reading  # noqa: E402
+
 CORE = ("surrogate", "neurons", "meanfield", "init", "membrane", "networks", "probe")
 
 
@@ -237,12 +241,12 @@ def test_every_code_cell_is_executed(path):
 
 
 HEADINGS = (
+    "In short",
     "Claim",
     "Derivation",
     "In code",
     "Verification",
     "Where it breaks",
-    "Summary",
     "Exercises",
 )
 
@@ -254,6 +258,33 @@ def test_chapter_has_the_form_of_a_chapter(path):
     assert re.search(rf"^\({chapters.slug(path)}\)=\n# ", prose, flags=re.M), (
         "no label, or no title"
     )
+
+
+@pytest.mark.parametrize("path", chapters.chapters(), ids=chapters.slug)
+def test_chapter_is_read_in_one_sitting(path):
+    text = path.read_text(encoding="utf-8")
+    assert reading.read(text).minutes <= 25
+    assert len(text.splitlines()) <= 1100
+
+
+@pytest.mark.parametrize("path", chapters.chapters(), ids=chapters.slug)
+def test_chapter_opens_with_its_answer_and_the_numbers_to_change(path):
+    cells = jupytext.read(path).cells
+    (place,) = (i for i, cell in enumerate(cells) if "## In short" in cell.source)
+    answer = cells[place].source.partition("## In short")[2]
+    text, directive, lines = answer.partition("```{in-short}")
+    assert directive and re.match(r" \S+\n", lines), "no figure"
+    claims = lines.partition("```")[0].split()[1:]
+    assert 3 <= len(claims) <= 4
+    question, _, answer = text.strip().partition("\n\n")
+    assert re.fullmatch(r"\*[^*]+\?\*", question), question
+    assert reading.read(answer).words <= 120
+    # then the imports, folded, and one cell of numbers, before the claim
+    head = cells[place + 1 : next(i for i, c in enumerate(cells) if "## Claim" in c.source)]
+    tags = [cell.metadata.get("tags", []) for cell in head if cell.cell_type == "code"]
+    assert tags == [["setup", "hide-input"], ["parameters"]]
+    (numbers,) = (c.source for c in head if "parameters" in c.metadata.get("tags", []))
+    assert "SEED = None" in numbers and "ledger.reseed(SEED)" in numbers
 
 
 # --- package ----------------------------------------------------------------------------------
@@ -348,6 +379,83 @@ def test_submodules_load_on_first_use():
             assert getattr(snnlib, name).__name__ == f"snnlib.{name}"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         snnlib.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("figures", "page.figures", "use_house_style"),
+        ("moments", "ledger.moments", "Algebra"),
+        ("tables", "page.tables", "table"),
+    ],
+)
+def test_what_moved_is_still_found_and_says_so(old, new, name):
+    with pytest.warns(DeprecationWarning, match=f"snnlib.{old} is snnlib.{new} now"):
+        assert getattr(snnlib, old).__name__ == f"snnlib.{new}"
+    code = f"from snnlib.{old} import {name}\nfrom snnlib.{new} import {name} as there\n"
+    command = [sys.executable, "-W", "always", "-c", f"{code}assert there is {name}"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and "DeprecationWarning" in done.stderr, done.stderr
+
+
+# --- rooms ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("surrogate", "", ()),
+        ("surrogate", "import snnlib.init", ("each room",)),
+        ("fold", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import snnlib.training",
+         ("each room",)),
+        ("new", "import torch", ("each room",)),
+        ("init.lsuv", "import snnlib.ledger", ("knows the ledger",)),
+        ("data.raw", "import snnlib.data.digits", ("circles",)),
+    ],
+)  # fmt: skip
+def test_an_import_against_the_layers_is_refused(tmp_path, module, line, broken):
+    shutil.copytree(ROOT / "snnlib", tmp_path / "snnlib", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    file = tmp_path / "snnlib" / (module.replace(".", "/") + ".py")
+    if file.with_suffix("").is_dir():
+        file = file.with_suffix("") / "__init__.py"
+    with file.open("a", encoding="utf-8") as text:
+        text.write(f"\n{line}\n")
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    )
+    found = [text for text in done.stdout.splitlines() if text.endswith("BROKEN")]
+    assert (done.returncode != 0) == bool(broken), done.stdout
+    for name in broken:
+        assert any(name in text for text in found), done.stdout
+
+
+def lines_of_code(path):
+    """Lines of each function of a file, without docstrings, comments and blank lines."""
+    text = path.read_text(encoding="utf-8")
+    silent = {
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if not line.strip() or line.lstrip().startswith("#")
+    }
+    nodes = list(ast.walk(ast.parse(text)))
+    functions = [n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for node in [*functions, *(n for n in nodes if isinstance(n, ast.ClassDef))]:
+        if ast.get_docstring(node) is not None:
+            silent |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return {n.name: len(set(range(n.lineno, n.end_lineno + 1)) - silent) for n in functions}
+
+
+@pytest.mark.parametrize("room", sorted({p.parent for p in (ROOT / "snnlib").rglob("*.py")}))
+def test_a_file_is_read_in_one_sitting(room):
+    for path in room.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        method = room.name == "init" and re.search(r"^METHOD\w* = ", text, flags=re.M)
+        assert len(text.splitlines()) <= (250 if method else 500), path
+        long = {name: n for name, n in lines_of_code(path).items() if n > 60}
+        assert not long, f"{path}: {long}"
 
 
 def test_an_error_inside_an_optional_package_is_passed_on(tmp_path, monkeypatch):
