@@ -39,6 +39,14 @@ def test_an_answer_fits_one_screen(tmp_path, height, ends):
     assert bool(found) == bool(ends) and all(ends in text for text in found)
 
 
+def test_a_chapter_has_an_end(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    body = ANSWER.format(100) + '<div style="height: 30000px"></div>'
+    (tmp_path / "notebooks" / "a.html").write_text(PAGE.format(body), encoding="utf-8")
+    (found,) = check_screens.check(tmp_path)
+    assert "screens long, at most 25" in found
+
+
 def test_a_page_that_only_leads_on_is_not_opened(tmp_path, capsys):
     lead = '<meta http-equiv="Refresh" content="0; url=b.html">'
     (tmp_path / "a.html").write_text(PAGE.format(lead), encoding="utf-8")

@@ -31,7 +31,7 @@ assets = importlib.import_module("offline_assets")
 reading = importlib.import_module("reading")
 
 
-@pytest.mark.parametrize("name", ["ledger_graph", "ledger_model", "api_docs"])
+@pytest.mark.parametrize("name", ["ledger_graph", "ledger_model", "api_docs", "book_map"])
 def test_doctests(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried > 0

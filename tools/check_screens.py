@@ -4,8 +4,8 @@ Usage: ``python -m tools.check_screens _build/html``.
 
 Every page: no error in the console, no request that leaves the site, all mathematics typeset, and
 no page that is wider than a phone.  Every chapter: its title and *In short*, figure included, fit
-one screen of a desktop.  The browser is the Chromium (or Chrome) that is installed; without one
-the check says so and ends with 3.
+one screen of a desktop, and the whole is at most 25 screens long.  The browser is the Chromium (or
+Chrome) that is installed; without one the check says so and ends with 3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 780}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SCREENS = 25  # of a chapter
 MISSING = 3
 _SETTLED = "() => !window.MathJax?.startup?.promise || window.MathJax.startup.promise.then(() => 1)"
 # Where the answer ends: the last line or figure before the first cell.
@@ -28,6 +29,7 @@ _END_OF_ANSWER = """() => {
 }"""
 _RAW_MATHEMATICS = """() => [...document.querySelectorAll("span.math, div.math")]
   .filter(m => !m.querySelector("mjx-container") && /\\\\[(\\[]/.test(m.textContent)).length"""
+_HEIGHT = "() => document.documentElement.scrollHeight"
 _WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -56,6 +58,9 @@ def problems_of(page: Any, file: Path, errors: list[str]) -> Iterable[str]:
         end = page.evaluate(_END_OF_ANSWER)
         if not 0 < end <= DESKTOP["height"]:
             yield f"In short ends at {end:.0f} of {DESKTOP['height']} px"
+        screens = page.evaluate(_HEIGHT) / DESKTOP["height"]
+        if screens > SCREENS:
+            yield f"{screens:.1f} screens long, at most {SCREENS}"
     page.set_viewport_size(PHONE)
     if (wide := page.evaluate(_WIDE)) > 0:
         yield f"{wide} px wider than a phone"
