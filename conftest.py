@@ -27,6 +27,9 @@ from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
 from tools import chapters, profile, progress
 
+# Modules that only say where their content is now: collecting doctests would import them.
+collect_ignore = [f"snnlib/{name}.py" for name in ("figures", "moments", "running", "tables")]
+
 # nbmake reads with nbformat.read, JSON only; jupytext.read takes text notebooks too.
 nb_run.nbformat = SimpleNamespace(
     read=lambda path, as_version: nbformat.convert(jupytext.read(path), as_version)

@@ -36,13 +36,17 @@ __all__ = [
     "page",
     "probe",
     "resets",
-    "running",
     "surrogate",
     "training",
 ]
 
 _SUBMODULES = frozenset(__all__) - {"__version__"}
-_MOVED = {"figures": "page.figures", "moments": "ledger.moments", "tables": "page.tables"}
+_MOVED = {
+    "figures": "page.figures",
+    "moments": "ledger.moments",
+    "running": "dialects.running",
+    "tables": "page.tables",
+}
 
 if TYPE_CHECKING:
     from . import (
@@ -61,7 +65,6 @@ if TYPE_CHECKING:
         page,
         probe,
         resets,
-        running,
         surrogate,
         training,
     )
