@@ -200,7 +200,7 @@ def gain(method: str, **settings: Any) -> float:
         method: A name in `METHODS`.
         **settings: Those of the method, with defaults; θ, β, λ are the driven neurons'.
 
-    {table}
+            {table}
 
             Where there is a choice of distributions, `distribution` is taken too, on which G does
             not depend.  `init.<method>.gain` says what each setting is.
@@ -230,4 +230,5 @@ def gain(method: str, **settings: Any) -> float:
 
 
 _OWN = frozenset(_KNOWN)
-gain.__doc__ = (gain.__doc__ or "").replace("{table}", textwrap.indent(settings_table(), " " * 12))
+_TABLE = textwrap.indent(settings_table(), " " * 12).lstrip()
+gain.__doc__ = (gain.__doc__ or "").replace("{table}", _TABLE)
