@@ -118,3 +118,26 @@ def test_below_the_edge_the_rate_is_the_lowest_stable_one():
     rate, _ = rate_at_half(leaks=[0.5], thresholds=[1.1], **setting)
     stable = [p.rate for p in rate_fixed_points(leak=0.5, threshold=1.1, **setting) if p.slope < 1]
     assert rate == min([p for p in stable if p < 0.5], default=0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"leak": 1.5}, r"leak must be in \[0, 1\], got 1.5"),
+        ({"leak": torch.tensor([0.5, -0.1])}, r"leak must be in \[0, 1\]"),
+        ({"leak": math.nan}, r"leak must be in \[0, 1\], got nan"),
+        ({"slopes": torch.tensor([0.1, math.nan])}, "slopes must be finite"),
+        ({"weight": torch.full((3, 3), math.inf)}, "weight must be finite off the diagonal"),
+    ],
+)
+def test_a_growth_of_what_is_no_number_is_refused(change, message):
+    given = {"weight": torch.zeros(3, 3), "slopes": torch.ones(2, 3), "leak": 0.7} | change
+    with pytest.raises(ValueError, match=message):
+        gradient_growth(given["weight"], given["slopes"], leak=given["leak"])
+    diagonal = torch.zeros(3, 3).fill_diagonal_(math.nan)  # is not read
+    assert gradient_growth(diagonal, torch.ones(2, 3), leak=0.7) == pytest.approx(0.7)
+
+
+def test_a_growth_is_of_a_recurrent_layer():
+    with pytest.raises(ValueError, match="layer must be a RecurrentLIF or an AdaptiveLIF"):
+        growth_of(torch.nn.Linear(3, 3), torch.zeros(2, 2, 3))

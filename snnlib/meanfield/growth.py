@@ -70,6 +70,8 @@ def layer_growth(
         >>> bool(abs(math.log(found.typical / 0.8) - digamma(25) + math.log(25)) < 1e-4)
         True
     """
+    if not isinstance(surrogate, Surrogate):
+        raise ValueError(f"surrogate must be a snnlib.surrogate.Surrogate, got {surrogate!r}")
     law = spike_count_law(width=width, depth=depth, threshold=threshold, gain=gain)
     per = gain / width
     counts = np.arange(1, width + 1)

@@ -280,7 +280,8 @@ def gradient_growth(weight: Tensor, slopes: Tensor, *, leak: Number) -> float:
         r; gradients explode above 1 and vanish below.
 
     Raises:
-        ValueError: If the weight is not square or there are no slopes.
+        ValueError: If the weight is not square, there are no slopes, one of the numbers is not
+            finite, or a leak is outside [0, 1].
 
     Source: derived in the book.
 
@@ -296,11 +297,18 @@ def gradient_growth(weight: Tensor, slopes: Tensor, *, leak: Number) -> float:
         raise ValueError(f"weight must be [n, n], got {tuple(size)}")
     if slopes.numel() == 0:
         raise ValueError(f"slopes must not be empty, got {tuple(slopes.shape)}")
+    if not bool(slopes.isfinite().all()):
+        raise ValueError("slopes must be finite, got NaN or an infinite value")
+    leaks = torch.as_tensor(leak)
+    if leaks.numel() == 0 or not bool(((leaks >= 0) & (leaks <= 1)).all()):
+        raise ValueError(f"leak must be in [0, 1], got {leak!r}")
     with torch.no_grad():
         others = weight.clone().fill_diagonal_(0.0)
+        if not bool(others.isfinite().all()):
+            raise ValueError("weight must be finite off the diagonal, got NaN or an infinite value")
         gain = others.square().sum() / len(others)  # (n - 1) E[w²]
         common = (others.sum() / len(others)).abs()  # |J|
-        most = torch.as_tensor(leak).max()
+        most = leaks.max()
         spread = (gain * slopes.square().mean()).sqrt()
         return float(most + torch.maximum(spread, common * slopes.mean()))
 
@@ -316,7 +324,7 @@ def growth_of(layer: Any, current: Tensor) -> float:
         r, from one forward pass of the layer and no training.
 
     Raises:
-        ValueError: As `gradient_growth`.
+        ValueError: If the layer is no such layer; else as `gradient_growth`.
 
     Source: derived in the book.
 
@@ -328,6 +336,8 @@ def growth_of(layer: Any, current: Tensor) -> float:
         >>> round(growth_of(layer, torch.ones(1, 1, 3)), 6)  # 0.5 + 2 · 0.1 · 0.2
         0.54
     """
+    if not all(hasattr(layer, name) for name in ("trace", "weight", "leak", "surrogate")):
+        raise ValueError(f"layer must be a RecurrentLIF or an AdaptiveLIF, got {layer!r}")
     with torch.no_grad():
         trace = layer.trace(current)
         threshold = layer.threshold

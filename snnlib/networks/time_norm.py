@@ -181,6 +181,8 @@ def time_normed(
         raise ValueError(f"sizes must name inputs, hidden layers and classes, got {sizes!r}")
     for size in sizes:
         check_integer("sizes", size)
+    if norm not in get_args(Kind):
+        raise ValueError(f"norm must be one of {', '.join(get_args(Kind))}, got {norm!r}")
     if surrogate is None:
         surrogate = Surrogate("rectangular")
     hidden = sizes[:-1]
