@@ -10,6 +10,7 @@ steps of a layer are one matrix product over T·batch rows, then one fused neuro
 
 from snnlib.networks.convnet import convnet
 from snnlib.networks.feed_forward import FeedForward, constant
+from snnlib.networks.fused import fuse
 from snnlib.networks.mlp import mlp
 from snnlib.networks.recurrent import recurrent
 from snnlib.networks.residual import SpatialMean, residual
@@ -27,6 +28,7 @@ __all__ = [
     "TimeNorm",
     "constant",
     "convnet",
+    "fuse",
     "mlp",
     "recurrent",
     "residual",

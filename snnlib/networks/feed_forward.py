@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from snnlib.networks._pairs import fusable, is_neuron, product_of, run_pair, spikes_after
 from snnlib.networks.settings import check_integer
+from snnlib.neurons._weighted import Keep
 
 
 def constant(x: Tensor, steps: int) -> Tensor:
@@ -41,6 +43,9 @@ class FeedForward(nn.Sequential):
     Linear and convolution layers see all time steps as rows of one batch. A current that repeats
     the same values at every step (`constant`) passes its first such layer once.
 
+    A layer of weights and the LIF neurons behind it run as one (`snnlib.networks.fuse` says what
+    that changes and what is kept for the way back), unless a hook watches either.
+
     Example:
         Two steps through a layer of weights are the same as each step alone.
 
@@ -51,6 +56,8 @@ class FeedForward(nn.Sequential):
         >>> torch.equal(network(x)[1], network(x[1:])[0])
         True
     """
+
+    keep: Keep | None = "full"
 
     def forward(self, current: Tensor) -> Tensor:
         """Output of the last layer.
@@ -63,15 +70,28 @@ class FeedForward(nn.Sequential):
                 "current must be [T, batch, features...] with at least three dimensions, "
                 f"got {tuple(current.shape)}"
             )
+        fused = self.keep is not None and fusable(current)
+        layers, spikes, index = list(self), False, 0
         # In one function: torch.compile would trace a helper once for layers of all shapes.
-        for layer in self:
-            steps = current.shape[0]
+        while index < len(layers):
+            layer, steps = layers[index], current.shape[0]
+            behind = layers[index + 1] if index + 1 < len(layers) else None
+            index += 1
             if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
                 current = layer(current)
+            elif (
+                fused
+                and behind is not None
+                and is_neuron(behind)
+                and (product := product_of(layer, spikes)) is not None
+            ):
+                current = run_pair(layer, behind, product, current, self.keep)
+                layer, index = behind, index + 1
             elif steps > 1 and current.stride(0) == 0:  # the same at every step
                 current = layer(current[0])
                 current = current.expand(steps, *current.shape)
             else:
                 batch = current.shape[1]
                 current = layer(current.flatten(0, 1)).unflatten(0, (steps, batch))
+            spikes = spikes_after(layer, spikes)
         return current

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from snnlib.neurons._recursion import recorded
 from snnlib.neurons._settings import Settings
 from snnlib.resets import RULES
 
@@ -27,9 +29,13 @@ class Partials:
     @cached_property
     def slope(self) -> Tensor:
         """The surrogate derivative of the spike by its potential."""
-        if self.settings.relative:
-            return self.settings.surrogate.derivative(self.u / self.threshold - 1) / self.threshold
-        return self.settings.surrogate.derivative(self.u - self.threshold)
+        surrogate, relative = self.settings.surrogate, self.settings.relative
+        v = self.u / self.threshold - 1 if relative else self.u - self.threshold
+        if recorded() or v.dtype not in (torch.float32, torch.float64):
+            slope = surrogate.derivative(v)
+        else:  # v is ours
+            slope = surrogate.derivative_(v)
+        return slope / self.threshold if relative else slope
 
     @cached_property
     def by_crossing(self) -> Tensor:

@@ -32,13 +32,6 @@ def add_up(parts: list[Tensor], target: Tensor, total: Tensor | None = None) -> 
     return total
 
 
-def empty_like(first: Any, second: Any) -> Tensor:
-    """A buffer that takes the values of both, of which vmap may map either; one may be None."""
-    if first is None or second is None:
-        return torch.empty_like(second if first is None else first)
-    return first + second
-
-
 def reverse_in_place(total: Tensor, low: int, high: int, factor: Any) -> None:
     """Run λ[t] += factor[t] λ[t+1] backward in time over the steps low to high, in place."""
     for t in range(min(high, total.shape[0] - 1) - 1, low - 1, -1):
@@ -67,6 +60,15 @@ def recorded() -> bool:
     curvlinops', says nothing.
     """
     return torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
+
+
+def mapped_gradient(*grads: Tensor | None) -> bool:
+    """Whether `torch.autograd.grad(..., is_grads_batched=True)` maps over these gradients.
+
+    Its batched tensors know no `out=`, and are no functorch ones.
+    """
+    batched = torch._C._functorch.is_legacy_batchedtensor
+    return any(grad is not None and batched(grad) for grad in grads)
 
 
 def numbers_apart(values: tuple[Any, ...]) -> tuple[list[Any], list[Tensor | None]]:

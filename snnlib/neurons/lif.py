@@ -39,19 +39,8 @@ from snnlib.neurons._checks import (
     sequence,
     state,
 )
-from snnlib.neurons._partials import Partials
-from snnlib.neurons._recursion import (
-    add_up,
-    at,
-    block,
-    empty_like,
-    mapped,
-    numbers_apart,
-    plain,
-    recorded,
-    reverse_in_place,
-    reverse_recorded,
-)
+from snnlib.neurons._lif_passes import Trajectory, adjoint, integrate
+from snnlib.neurons._recursion import at, mapped, numbers_apart, plain
 from snnlib.neurons._settings import (
     Layer,
     LearnedStart,
@@ -335,19 +324,9 @@ class _FusedLIF(torch.autograd.Function):
             # device, once a call; the module needs none.
             check_values("threshold", threshold)
             check_values("leak", leak)
-        carry_into = RULES[settings.reset].into
         membrane, spikes = torch.empty_like(current), torch.empty_like(current)
-        for t in range(current.shape[0]):
-            u, x = membrane[t], spikes[t]
-            if t > 0:
-                carry_into(u, membrane[t - 1], spikes[t - 1], threshold, leak)
-                u.add_(current[t])
-            elif membrane0 is not None and spikes0 is not None:
-                carry_into(u, membrane0.expand_as(u), spikes0.expand_as(u), threshold, leak)
-                u.add_(current[t])
-            else:
-                u.copy_(current[t])
-            torch.gt(u, threshold, out=x)
+        start = None if membrane0 is None or spikes0 is None else (membrane0, spikes0)
+        integrate(current, membrane, spikes, threshold, leak, start, settings.reset)
         return membrane, spikes
 
     @staticmethod
@@ -363,63 +342,13 @@ class _FusedLIF(torch.autograd.Function):
     def backward(ctx: Any, grad_membrane: Any, grad_spikes: Any) -> Any:
         if grad_membrane is None and grad_spikes is None:
             return (None,) * 6
-        run = _Saved(ctx)
-        _, need_threshold, need_leak, need_membrane0, need_spikes0, _ = ctx.needs_input_grad
-        grad_threshold = grad_leak = grad_membrane0 = grad_spikes0 = None
-
-        # All steps at once and out of place, or in place, in blocks that fit the processor's cache.
-        whole = recorded()
-        steps = run.membrane.shape[0]
-        size = steps if whole else block(run.membrane)
-        total = None if whole else empty_like(grad_membrane, grad_spikes)
-        for high in range(steps, 0, -size):
-            low = max(high - size, 0)
-            here = run.steps(low, high)
-            if grad_spikes is None:
-                local = grad_membrane[low:high]
-            else:
-                local = here.slope * grad_spikes[low:high]
-                local = local if grad_membrane is None else local + grad_membrane[low:high]
-            factor = here.by_membrane
-            if here.by_spikes is not None:
-                factor = factor + here.slope * here.by_spikes
-            if total is None:
-                total = reverse_recorded(local, factor)
-            else:
-                total[low:high] = local
-                reverse_in_place(total, low, high, factor)
-            # Threshold and leak also act through the carry into the next step, if there is one.
-            after = total[low + 1 : high + 1]
-            before = run.steps(low, low + after.shape[0])
-            if need_threshold:
-                parts = []
-                if grad_spikes is not None:
-                    parts.append(here.by_crossing * grad_spikes[low:high])
-                if before.by_spikes is not None:
-                    parts.append(here.by_crossing[: after.shape[0]] * before.by_spikes * after)
-                if before.by_threshold is not None:
-                    parts.append(before.by_threshold * after)
-                grad_threshold = add_up(parts, run.threshold, grad_threshold)
-            if need_leak:
-                grad_leak = add_up([before.by_leak * after], run.leak, grad_leak)
-
-        assert total is not None
-        if run.start is not None:
-            start, first = run.start, total[0]
-            if need_threshold and start.by_threshold is not None:
-                grad_threshold = add_up([start.by_threshold * first], run.threshold, grad_threshold)
-            if need_leak:
-                grad_leak = add_up([start.by_leak * first], run.leak, grad_leak)
-            if need_membrane0:
-                grad_membrane0 = add_up([start.by_membrane * first], start.u)
-            if need_spikes0 and start.by_spikes is not None:
-                grad_spikes0 = add_up([start.by_spikes * first], start.x)
-        return total, grad_threshold, grad_leak, grad_membrane0, grad_spikes0, None
+        grads = adjoint(_saved(ctx), grad_membrane, grad_spikes, ctx.needs_input_grad[1:5])
+        return *grads, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, Tensor]:
         with forward_ad._set_fwd_grad_enabled(True):
-            return _push_forward(_Saved(ctx, plain), *tangents[:-1])
+            return _push_forward(_saved(ctx, plain), *tangents[:-1])
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
@@ -429,29 +358,18 @@ class _FusedLIF(torch.autograd.Function):
         return _FusedLIF.apply(current, *others, settings), (1, 1)
 
 
-class _Saved:
-    """What the fused function saved of a trajectory."""
-
-    def __init__(
-        self, ctx: Any, view: Callable[[Tensor], Tensor | None] = lambda kept: kept
-    ) -> None:
-        saved: list[Any] = [view(kept) for kept in ctx.saved_tensors]
-        self.membrane, self.spikes, threshold, leak, membrane0, spikes0 = saved
-        self.settings: Settings = ctx.settings
-        self.threshold = ctx.numbers[0] if threshold is None else threshold
-        self.leak = ctx.numbers[1] if leak is None else leak
-        self.start = None if membrane0 is None else self._partials(membrane0, spikes0)
-
-    def _partials(self, u: Tensor, x: Tensor) -> Partials:
-        return Partials(u, x, self.threshold, self.leak, self.settings)
-
-    def steps(self, low: int, high: int) -> Partials:
-        """The partial derivatives at the steps low to high."""
-        return self._partials(self.membrane[low:high], self.spikes[low:high])
+def _saved(ctx: Any, view: Callable[[Tensor], Tensor | None] = lambda kept: kept) -> Trajectory:
+    """The trajectory that the fused function saved."""
+    saved: list[Any] = [view(kept) for kept in ctx.saved_tensors]
+    membrane, spikes, threshold, leak, membrane0, spikes0 = saved
+    threshold = ctx.numbers[0] if threshold is None else threshold
+    leak = ctx.numbers[1] if leak is None else leak
+    start = None if membrane0 is None else (membrane0, spikes0)
+    return Trajectory(membrane, spikes, threshold, leak, start, ctx.settings)
 
 
 def _push_forward(
-    run: _Saved,
+    run: Trajectory,
     d_current: Tensor | None,
     d_threshold: Tensor | None,
     d_leak: Tensor | None,
