@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 import snnlib
+from snnlib import products
 from snnlib.experiments import machine
 
 __all__ = ["FIELDS", "PLACE", "TEXTS", "provenance"]
@@ -33,7 +34,8 @@ def provenance(command: str) -> dict[str, str | int]:
     Returns:
         `command`; `commit`, with "+changes" if the library differs from it and empty outside a
         repository; `versions`; `machine`, `processor`, `kernels` and `arithmetic` as in
-        `snnlib.experiments.machine`; `threads`.
+        `snnlib.experiments.machine`, with the way that products take (`snnlib.products.describe`)
+        among the kernels; `threads`.
     """
     versions = [f"python {platform.python_version()}", f"snnlib {snnlib.__version__}"]
     versions += [f"{name} {metadata.version(name)}" for name in ("torch", "numpy")]
@@ -43,7 +45,7 @@ def provenance(command: str) -> dict[str, str | int]:
         "versions": ", ".join(versions),
         "machine": machine.machine(),
         "processor": machine.processor(),
-        "kernels": machine.kernels(),
+        "kernels": f"{machine.kernels()}, {products.describe()}",
         "arithmetic": machine.arithmetic(),
         "threads": torch.get_num_threads(),
     }

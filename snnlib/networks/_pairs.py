@@ -43,12 +43,12 @@ def fusable(x: Tensor) -> bool:
 
 def product_of(layer: nn.Module, spikes: bool) -> Product | None:
     """The layer's products; None if it must run by itself."""
-    if type(layer) is nn.Linear and _unwatched(layer):
+    if not _unwatched(layer):
+        return None
+    if type(layer) is nn.Linear:
         return Linear(spikes)
-    if type(layer) is nn.Conv2d and _unwatched(layer):
-        if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
-            return Convolution.of(layer, spikes)
-    return None
+    plain = type(layer) is nn.Conv2d and layer.padding_mode == "zeros"
+    return Convolution.of(layer, spikes) if plain and not isinstance(layer.padding, str) else None
 
 
 def is_neuron(layer: nn.Module) -> bool:
@@ -90,10 +90,10 @@ def run_pair(
 
 
 def _unwatched(layer: nn.Module) -> bool:
-    """No hook, and the class's own forward and parameters."""
+    """No hook, and the class's own methods and parameters."""
     return (
         not any(getattr(layer, name) for name in HOOKS)
-        and "forward" not in layer.__dict__
+        and layer.__dict__.keys().isdisjoint(("forward", "trace"))
         and all(
             type(value) in (nn.Parameter, Tensor, type(None))
             for value in layer._parameters.values()

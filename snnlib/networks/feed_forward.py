@@ -70,7 +70,7 @@ class FeedForward(nn.Sequential):
                 "current must be [T, batch, features...] with at least three dimensions, "
                 f"got {tuple(current.shape)}"
             )
-        fused = self.keep is not None and fusable(current)
+        keep = self.keep if self.keep is not None and fusable(current) else None
         layers, spikes, index = list(self), False, 0
         # In one function: torch.compile would trace a helper once for layers of all shapes.
         while index < len(layers):
@@ -80,12 +80,12 @@ class FeedForward(nn.Sequential):
             if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
                 current = layer(current)
             elif (
-                fused
+                keep is not None
                 and behind is not None
                 and is_neuron(behind)
                 and (product := product_of(layer, spikes)) is not None
             ):
-                current = run_pair(layer, behind, product, current, self.keep)
+                current = run_pair(layer, behind, product, current, keep)
                 layer, index = behind, index + 1
             elif steps > 1 and current.stride(0) == 0:  # the same at every step
                 current = layer(current[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,9 @@ from snnlib.neurons._recursion import (
 )
 from snnlib.neurons._settings import Settings
 from snnlib.resets import RULES
+
+SMALL = 2**14
+"""Neurons in a step up to which a call costs more than its arithmetic."""
 
 
 def integrate(
@@ -45,9 +49,13 @@ def integrate(
         start: Membrane and spikes before the first step; None is rest.
         reset: A name in `snnlib.resets.RULES`.
     """
+    small = current[0].numel() <= SMALL and current.device.type == "cpu"
+    known = current.dtype in (torch.float32, torch.float64) and start is None
+    if small and known and not isinstance(threshold, Tensor) and not isinstance(leak, Tensor):
+        return _integrate_small(current, membrane, spikes, threshold, leak, RULES[reset])
     carry_into = RULES[reset].into
     held = torch.empty_like(current[0])
-    before = start and tuple(value.expand_as(held) for value in start)
+    before = None if start is None else (start[0].expand_as(held), start[1].expand_as(held))
     for i, u, x in zip(current.unbind(), membrane.unbind(), spikes.unbind(), strict=True):
         if before is not None:
             carry_into(held, *before, threshold, leak)
@@ -55,6 +63,20 @@ def integrate(
         elif membrane is not current:
             u.copy_(i)
         torch.gt(u, threshold, out=x)
+        before = u, x
+
+
+def _integrate_small(
+    current: Tensor, membrane: Tensor, spikes: Tensor, threshold: float, leak: float, rule: Any
+) -> None:
+    """The same, with the same roundings, by NumPy: its calls take half of the time of torch's."""
+    before = None
+    for i, u, x in zip(current.numpy(), membrane.numpy(), spikes.numpy(), strict=True):
+        if before is not None:
+            np.add(rule.carry(*before, threshold, leak), i, out=u)
+        elif membrane is not current:
+            u[...] = i
+        np.greater(u, threshold, out=x)
         before = u, x
 
 
@@ -121,8 +143,8 @@ def adjoint(
     Returns:
         λ, which is the current's gradient, and the four gradients or None.
     """
-    need_threshold, need_leak, need_membrane0, need_spikes0 = need
-    grad_threshold = grad_leak = grad_membrane0 = grad_spikes0 = None
+    need_threshold, need_leak = need[:2]
+    grad_threshold = grad_leak = None
 
     # All steps at once and out of place, or in place, in blocks that fit the processor's cache.
     whole = recorded() or mapped_gradient(grad_membrane, grad_spikes)
@@ -169,14 +191,19 @@ def adjoint(
             grad_leak = add_up([before.by_leak * after], run.leak, grad_leak)
 
     assert total is not None
-    if run.start is not None:
-        start, first = run.start, total[0]
-        if need_threshold and start.by_threshold is not None:
-            grad_threshold = add_up([start.by_threshold * first], run.threshold, grad_threshold)
-        if need_leak:
-            grad_leak = add_up([start.by_leak * first], run.leak, grad_leak)
-        if need_membrane0:
-            grad_membrane0 = add_up([start.by_membrane * first], start.u)
-        if need_spikes0 and start.by_spikes is not None:
-            grad_spikes0 = add_up([start.by_spikes * first], start.x)
-    return total, grad_threshold, grad_leak, grad_membrane0, grad_spikes0
+    grads = [grad_threshold, grad_leak, None, None]
+    return total, *(grads if run.start is None else _at_start(run, total[0], grads, need))
+
+
+def _at_start(
+    run: Trajectory, first: Tensor, grads: list[Tensor | None], need: Sequence[bool]
+) -> list[Tensor | None]:
+    """The four gradients once the step from the start counts, too."""
+    start = run.start
+    assert start is not None
+    partials = (start.by_threshold, start.by_leak, start.by_membrane, start.by_spikes)
+    targets = (run.threshold, run.leak, start.u, start.x)
+    return [
+        add_up([partial * first], target, grad) if needed and partial is not None else grad
+        for needed, partial, target, grad in zip(need, partials, targets, grads, strict=True)
+    ]

@@ -1,4 +1,4 @@
-r"""Products with weights: the three of a layer, y = x Wᵀ and its two gradients, each by its fastest way.
+r"""The three products of a layer of weights, each by its fastest way.
 
 A layer of weights W [n_out, n_in] on rows x [rows, n_in] takes three products,
 
@@ -16,9 +16,9 @@ same bits every time. `forced` sets them by hand, the environment variable `SNNL
 one.
 """
 
-from snnlib.products.dense import onednn
+from snnlib.products.dense import describe, onednn
 from snnlib.products.layer import Convolution, Linear, Product
-from snnlib.products.paths import NUMERICS, describe, forced
+from snnlib.products.paths import NUMERICS, forced
 from snnlib.products.sparse import is_sparse
 
 __all__ = [

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnlib.products.paths import is_amd, paths
+from snnlib.products.paths import NUMERICS, is_amd, paths
 
 LEAST = 2**23
 """Multiplications below which a call of oneDNN costs more than it gains."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b, of rows x [rows, n_in] and W [n_out, n_in]."""
+    """X Wᵀ + b, of rows x [rows, n_in] and W [n_out, n_in]."""
     if (
         x.dtype == torch.float32
         and x.device.type == "cpu"
@@ -59,3 +59,17 @@ def onednn() -> str:
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def describe() -> str:
+    """What is chosen, in words, for the provenance of a result.
+
+    Example:
+        >>> from snnlib.products import forced
+        >>> with forced(dense="torch", sparse=False):
+        ...     describe()
+        'products 2, dense by torch, spikes multiplied'
+    """
+    words = {None: "summed where few", True: "summed", False: "multiplied"}[paths().sparse]
+    library = "oneDNN" if uses_onednn() else "torch"
+    return f"products {NUMERICS}, dense by {library}, spikes {words}"

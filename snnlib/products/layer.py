@@ -16,7 +16,9 @@ from snnlib.products.sparse import is_sparse, sums
 class Product(Protocol):
     """What a fused layer asks of its weights; rows are all steps and samples, [T·batch, ...]."""
 
-    spikes: bool
+    @property
+    def spikes(self) -> bool:
+        """Whether the rows hold zeros and ones only."""
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The current of rows x, in memory of its own."""
@@ -53,14 +55,14 @@ class Linear:
     spikes: bool = False
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x Wᵀ + b."""
+        """X Wᵀ + b."""
         if self.spikes and is_sparse(x, weight):
             total = sums(x, weight.t())
             return total if bias is None else total.add_(bias)
         return linear(x, weight, bias)
 
     def backward_input(self, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """g W."""
+        """G W."""
         return linear(grad, weight.t())
 
     def backward_weight(self, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class Linear:
         return linear(grad.t(), x.t())
 
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x Wᵀ + b."""
+        """X Wᵀ + b."""
         return functional.linear(x, weight, bias)
 
 
@@ -91,7 +93,8 @@ class Convolution:
     Example:
         >>> layer = nn.Conv2d(2, 3, 3, padding=1)
         >>> x = torch.eye(4).expand(1, 2, 4, 4)
-        >>> torch.equal(Convolution.of(layer).forward(x, layer.weight, layer.bias), layer(x))
+        >>> product = Convolution.of(layer)
+        >>> torch.allclose(product.forward(x, layer.weight, layer.bias), layer(x), atol=1e-6)
         True
     """
 
@@ -102,9 +105,9 @@ class Convolution:
     spikes: bool = False
 
     @classmethod
-    def of(cls, layer: nn.Conv2d, spikes: bool = False) -> Convolution:
+    def of(cls, layer: nn.Module, spikes: bool = False) -> Convolution:
         """The settings of a layer whose padding is in numbers."""
-        assert not isinstance(layer.padding, str)
+        assert isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str)
         return cls(layer.stride, layer.padding, layer.dilation, layer.groups, spikes)
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

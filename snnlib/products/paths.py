@@ -87,19 +87,3 @@ def is_amd() -> bool:
         return "AuthenticAMD" in CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "AMD" in platform.processor()
-
-
-def describe() -> str:
-    """The choice in words, for the provenance of a result.
-
-    Example:
-        >>> with forced(dense="torch", sparse=False):
-        ...     describe()
-        'numerics 2, dense torch, spikes multiplied'
-    """
-    from snnlib.products.dense import uses_onednn  # it asks for the paths
-
-    chosen = paths()
-    words = {None: "summed where few", True: "summed", False: "multiplied"}[chosen.sparse]
-    library = "onednn" if uses_onednn() else "torch"
-    return f"numerics {NUMERICS}, dense {library}, spikes {words}"

@@ -41,7 +41,7 @@ def is_sparse(x: Tensor, weight: Tensor) -> bool:
 
 
 def sums(x: Tensor, table: Tensor) -> Tensor:
-    """x @ table for spikes x [rows, n] and a table [n, m]: each row sums the table's rows it names.
+    """X @ table for spikes x [rows, n] and a table [n, m]: each row sums the table's rows it names.
 
     Example:
         >>> sums(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 2.0], [4.0, 8.0]]))
