@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from snnlib.networks._pairs import fusable, is_neuron, product_of, run_pair, spikes_after
 from snnlib.networks.settings import check_integer
 from snnlib.neurons._weighted import Keep
+from snnlib.products import apply
 
 
 def constant(x: Tensor, steps: int) -> Tensor:
@@ -90,6 +91,9 @@ class FeedForward(nn.Sequential):
             elif steps > 1 and current.stride(0) == 0:  # the same at every step
                 current = layer(current[0])
                 current = current.expand(steps, *current.shape)
+            elif keep is not None and (product := product_of(layer, spikes)) is not None:
+                rows = apply(product, current.flatten(0, 1), layer.weight, layer.bias)
+                current = rows.unflatten(0, current.shape[:2])
             else:
                 batch = current.shape[1]
                 current = layer(current.flatten(0, 1)).unflatten(0, (steps, batch))

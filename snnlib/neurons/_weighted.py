@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from snnlib.neurons._lif_passes import Trajectory, adjoint, integrate
-from snnlib.neurons._recursion import numbers_apart, recorded
+from snnlib.neurons._recursion import numbers_apart
 from snnlib.neurons._settings import Settings
 from snnlib.neurons.lif import run_lif
-from snnlib.products import Product
+from snnlib.products import Product, gradients, transformed
 
 Keep: TypeAlias = Literal["full", "bfloat16", "spikes"]
 KEEP = get_args(Keep)
@@ -113,7 +113,7 @@ class _WeightedLIF(torch.autograd.Function):
         threshold = ctx.numbers[0] if threshold is None else threshold
         leak = ctx.numbers[1] if leak is None else leak
         node: Node = ctx.node
-        if recorded():
+        if transformed(grad):
             return _differentiable(ctx, grad, (x, weight, bias, threshold, leak, membrane0))
         start = None if membrane0 is None else (membrane0, torch.zeros_like(membrane0))
         if ctx.bits:
@@ -174,9 +174,7 @@ def _differentiable(ctx: Any, grad: Tensor, inputs: tuple[Any, ...]) -> tuple[An
         current = node.product.plain(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2])
         current = current.expand(node.steps, *current.shape[1:])
         spikes = run_lif(current, leak, threshold, membrane0, node.neuron).spikes
-    needed = [value for value, need in zip(inputs, ctx.needs_input_grad, strict=False) if need]
-    found = iter(torch.autograd.grad(spikes, needed, grad, create_graph=True))
-    return tuple(next(found) if need else None for need in ctx.needs_input_grad)
+    return *gradients(spikes, inputs, ctx.needs_input_grad[:-1], grad), None
 
 
 # --- Spikes as bits -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ same bits every time. `forced` sets them by hand, the environment variable `SNNL
 one.
 """
 
+from snnlib.products.apply import apply, gradients, transformed
 from snnlib.products.dense import describe, onednn
 from snnlib.products.layer import Convolution, Linear, Product
 from snnlib.products.paths import NUMERICS, forced
@@ -26,8 +27,11 @@ __all__ = [
     "Convolution",
     "Linear",
     "Product",
+    "apply",
     "describe",
     "forced",
+    "gradients",
     "is_sparse",
     "onednn",
+    "transformed",
 ]

@@ -38,7 +38,7 @@ class Linear:
     r"""y = x Wᵀ + b, ∂x = g W and ∂W = gᵀ x, with rows x [rows, n_in] and W [n_out, n_in].
 
     Attributes:
-        spikes: Whether x holds zeros and ones only, so that it may be summed.
+        spikes: Whether x holds zeros and ones only.
 
     Example:
         >>> x, weight = torch.tensor([[1.0, 0.0, 1.0]]), torch.arange(6.0).reshape(2, 3)
@@ -56,8 +56,8 @@ class Linear:
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """X Wᵀ + b."""
-        if self.spikes and is_sparse(x, weight):
-            total = sums(x, weight.t())
+        if is_sparse(x, weight):
+            total = sums(x, weight.t(), self.spikes)
             return total if bias is None else total.add_(bias)
         return linear(x, weight, bias)
 
@@ -67,8 +67,8 @@ class Linear:
 
     def backward_weight(self, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """gᵀ x, by the same way as the current went."""
-        if self.spikes and is_sparse(x, weight):
-            return sums(x.t(), grad).t()
+        if is_sparse(x, weight):
+            return sums(x.t(), grad, self.spikes).t()
         return linear(grad.t(), x.t())
 
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

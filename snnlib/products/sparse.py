@@ -1,4 +1,4 @@
-"""Products with few spikes: sums of the rows that spiked."""
+"""Products with few spikes: sums over those that are there."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LEAST = (64, 64)  # rows and outputs below which a dense product is as fast
 
 
 def is_sparse(x: Tensor, weight: Tensor) -> bool:
-    """Whether the product of spikes x [rows, n_in] with W [n_out, n_in] is to be a sum.
+    """Whether the product of x [rows, n_in] with W [n_out, n_in] is to be a sum over what is not 0.
 
     Args:
-        x: Spikes, 0 or 1.
+        x: Spikes, or other values.
         weight: The weights.
 
     Example:
@@ -40,15 +40,28 @@ def is_sparse(x: Tensor, weight: Tensor) -> bool:
     return bool(np.count_nonzero(part.numpy()) <= LIMIT * part.numel())
 
 
-def sums(x: Tensor, table: Tensor) -> Tensor:
-    """X @ table for spikes x [rows, n] and a table [n, m]: each row sums the table's rows it names.
+def sums(x: Tensor, table: Tensor, ones: bool = False) -> Tensor:
+    """X @ table for few x [rows, n] that are not 0 and a table [n, m].
+
+    Each row sums the table's rows that it names, times its values. What is not finite in the table
+    counts only where it is named.
+
+    Args:
+        x: Spikes, or any values most of which are 0.
+        table: What is summed.
+        ones: Whether all values that are not 0 are 1.
 
     Example:
-        >>> sums(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 2.0], [4.0, 8.0]]))
-        tensor([[ 1.,  2.],
+        >>> sums(torch.tensor([[2.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 2.0], [4.0, 8.0]]))
+        tensor([[ 2.,  4.],
                 [ 5., 10.]])
     """
     rows, n = x.shape
+    if n == 0:
+        return table.new_zeros(rows, table.shape[1])
     spiked = torch.from_numpy(np.flatnonzero((x != 0).contiguous().numpy()))
     first = torch.searchsorted(spiked, torch.arange(0, rows * n, n))
-    return functional.embedding_bag(spiked.remainder_(n), table.contiguous(), first, mode="sum")
+    values = None if ones else x.reshape(-1)[spiked]
+    return functional.embedding_bag(
+        spiked.remainder_(n), table.contiguous(), first, mode="sum", per_sample_weights=values
+    )
