@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnlib.neurons._heap import give_back
 from snnlib.neurons._lif_passes import Trajectory, adjoint, integrate
 from snnlib.neurons._recursion import numbers_apart
 from snnlib.neurons._settings import Settings
@@ -105,6 +106,9 @@ class _WeightedLIF(torch.autograd.Function):
             ctx.save_for_backward(
                 _packed(x) if ctx.bits else x, weight, bias, *tensors, membrane0, *kept
             )
+            del membrane, kept
+            if node.keep != "full":
+                give_back(spikes.nbytes)
         return spikes
 
     @staticmethod
@@ -138,6 +142,9 @@ class _WeightedLIF(torch.autograd.Function):
             grad_bias = total.sum([0, *range(2, total.dim())])
         if need_x:
             grad_x = node.product.backward_input(total, rows, weight).view(ctx.shape)
+        if node.keep != "full":
+            del run, total, rows, x, membrane, spikes
+            give_back(grad.nbytes)
         return grad_x, grad_weight, grad_bias, *constants[:3], None
 
 
