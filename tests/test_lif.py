@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils._pytree import tree_leaves
 
-from snnlib.neurons import LIF, LIFState, LIFTrace, lif
+from snnlib.neurons import LIF, LIFState, LIFTrace, _lif_passes, lif
 from snnlib.resets import RULES
 from snnlib.surrogate import Surrogate
 
@@ -144,13 +144,16 @@ def test_crossing_is_strict():
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (2, 3, 4, 4)])
-def test_values_equal_the_loop_bit_by_bit(reset, dtype, shape):
+@pytest.mark.parametrize("small", [0, 2**14])
+def test_values_equal_the_loop_bit_by_bit(reset, dtype, shape, small, monkeypatch):
+    monkeypatch.setattr(_lif_passes, "SMALL", small)  # steps up to this size are NumPy's
     current, threshold, leak, membrane, spikes = draw(1, 7, shape, dtype)
     for theta, beta, initial in [
         (threshold, leak, None),
         (threshold, leak, membrane),
         (threshold, leak, (membrane, spikes)),
         (0.7, 0.3, (membrane, spikes)),
+        (0.7, 0.3, None),
         (torch.tensor(0.7, dtype=dtype), 1.0, None),
         (0.0, 0.0, membrane),
     ]:

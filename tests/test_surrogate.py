@@ -234,6 +234,19 @@ def test_dtypes(shape, dtype):
             assert method(v).dtype == dtype
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_in_place_it_is_the_same_bit_by_bit(shape, dtype):
+    surrogate = Surrogate(shape, dampening=0.7, sharpness=1.3, tail=2.5)
+    v = 2 * torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    v[:3] = torch.tensor([0.0, 0.5 / 1.3, -1 / 1.3], dtype=dtype)  # threshold and corners
+    wanted, place = surrogate.derivative(v), v.data_ptr()
+    found = surrogate.derivative_(v)
+    assert torch.equal(found, wanted) and found.data_ptr() == place
+    with pytest.raises(ValueError, match="v must be float32 or float64, got torch.bfloat16"):
+        surrogate.derivative_(v.bfloat16())
+
+
 def test_numbers_and_arrays():
     surrogate = Surrogate("triangular", 0.5)
     assert surrogate.derivative(0.5) == 0.25
