@@ -243,7 +243,7 @@ def test_in_place_it_is_the_same_bit_by_bit(shape, dtype):
     wanted, place = surrogate.derivative(v), v.data_ptr()
     found = surrogate.derivative_(v)
     assert torch.equal(found, wanted) and found.data_ptr() == place
-    with pytest.raises(ValueError, match="v must be float32 or float64, got torch.bfloat16"):
+    with pytest.raises(ValueError, match=r"v must be float32 or float64, got torch\.bfloat16"):
         surrogate.derivative_(v.bfloat16())
 
 
