@@ -25,7 +25,7 @@ import pytest
 from nbmake import nb_run
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
-from tools import chapters, profile, progress
+from tools import chapters, costs, profile
 
 # Modules that only say where their content is now: collecting doctests would import them.
 collect_ignore = [f"snnlib/{name}.py" for name in ("figures", "moments", "running", "tables")]
@@ -38,6 +38,7 @@ nb_run.nbformat = SimpleNamespace(
 KEEPER = pytest.StashKey["Keeper"]()
 REMARKS = pytest.StashKey[list[str]]()
 PROBLEMS = pytest.StashKey[list[str]]()
+WARNINGS = pytest.StashKey[list[str]]()
 
 
 # --- a chapter is a test ----------------------------------------------------------------------
@@ -56,6 +57,7 @@ class ChapterItem(NotebookItem):
         """Execute the chapter and keep its executed copy, passed or not."""
         self.user_properties.append(("chapter", chapters.slug(self.path)))
         option = self.config.option
+        before = costs.processor_seconds()
         result = nb_run.NotebookRun(
             self.path,
             option.nbmake_timeout,
@@ -63,12 +65,11 @@ class ChapterItem(NotebookItem):
             kernel=option.nbmake_kernel,
             find_import_errors=option.nbmake_find_import_errors,
         ).execute()
+        self.user_properties.append(("processor", costs.processor_seconds() - before))
         profile.keep(self.path, result.nb)
         for cell in result.nb.cells:  # nbmake's timings would change the cache's key
             cell.metadata.pop("execution", None)
-        copy = chapters.executed_copy(self.path)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(result.nb, copy)
+        chapters.write(chapters.executed_copy(self.path), nbformat.writes(result.nb) + "\n")
         if result.error is not None:
             raise NotebookFailedException(result)
 
@@ -137,18 +138,22 @@ class Keeper:
         self.expected = expected
         self.paths = {chapters.slug(path): path for path in chapters.executable()}
         self.passed: dict[str, bool] = {}
+        self.costs: dict[str, costs.Cost] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a chapter's execution, or forget the one from before if it fails now."""
-        name = dict(report.user_properties).get("chapter")
+        properties = dict(report.user_properties)
+        name = properties.get("chapter")
         if report.when != "call" or not isinstance(name, str) or report.skipped:
             return
         self.passed[name] = report.passed
         record = chapters.recorded_fingerprints()
         record.pop(name, None)
         if report.passed and name in self.expected:
-            _put_into_book_cache(self.paths[name], report.duration)
-            progress.record_seconds(name, report.duration)
+            cost = costs.Cost(report.duration, float(str(properties["processor"])))
+            _put_into_book_cache(self.paths[name], cost)
+            costs.record(name, cost)
+            self.costs[name] = cost
             record[name] = self.expected[name]
         record = {name: made for name, made in record.items() if name in self.expected}
         chapters.write_fingerprints(record)
@@ -179,17 +184,28 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         remarks.append("ledger not audited: not every chapter has a current execution")
     session.config.stash[REMARKS] = remarks
     session.config.stash[PROBLEMS] = problems
+    session.config.stash[WARNINGS] = costs.overruns(keeper.costs) + _unexplained(keeper)
     if problems:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _put_into_book_cache(path: Path, seconds: float) -> None:
+def _unexplained(keeper: Keeper) -> list[str]:
+    """Cells among the slowest of the whole book that ran now and say not what for."""
+    cells = [cell for path in chapters.executable() for cell in profile.kept(path)]
+    return [
+        f"{cell.place} takes {cell.seconds:.0f} s and has no line '# costs: ...'"
+        for cell in profile.slowest(cells)
+        if cell.chapter in keeper.costs and not cell.reason
+    ]
+
+
+def _put_into_book_cache(path: Path, cost: costs.Cost) -> None:
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
 
     notebook = nbformat.read(chapters.executed_copy(path), as_version=4)
     get_cache(str(chapters.CACHE)).cache_notebook_bundle(
-        CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds}),
+        CacheBundleIn(notebook, str(path), data={"execution_seconds": cost.wall}),
         check_validity=False,
         overwrite=True,
     )
@@ -226,5 +242,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
     terminalreporter.section("chapters")
     for remark in stash[REMARKS]:
         terminalreporter.line(remark)
+    for warning in stash[WARNINGS]:
+        terminalreporter.line(f"warning: {warning}", yellow=True)
     for problem in stash[PROBLEMS]:
         terminalreporter.line(f"ledger: {problem}", red=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tools import book as book_tool
-from tools import chapters, portability, profile, progress, seeds
+from tools import chapters, costs, portability, profile, progress, seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -318,7 +318,8 @@ def run_pytest(tmp_path, claims="", **notebooks):
     )
 
 
-def test_a_killed_run_keeps_the_chapters_that_finished(tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_run_that_is_ended_keeps_the_chapters_that_finished(tmp_path, end):
     slow = "import time; time.sleep(600)"
     command, environment = small_project(tmp_path, quick=["1 + 1"], slow=[slow])
     record = tmp_path / "_build" / "executed" / "fingerprints.json"
@@ -335,7 +336,9 @@ def test_a_killed_run_keeps_the_chapters_that_finished(tmp_path):
             while not record.exists():  # the line comes from another plugin, before or after
                 time.sleep(0.01)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, end)  # as a terminal does: all processes
+            said += process.communicate(timeout=60)[0].decode()
+    assert process.returncode != 0
     assert list(json.loads(record.read_text())) == ["quick"]
     assert "2 to execute" in said and "done    quick" in said and "1 to go, about" in said
     assert "slow runs" in said
@@ -343,25 +346,63 @@ def test_a_killed_run_keeps_the_chapters_that_finished(tmp_path):
     assert len(names) == 1
 
 
-@pytest.mark.parametrize("module", [progress, profile], ids=lambda module: module.__name__)
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    chapters.write(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        chapters.write(path, "new\udc80")
+    assert path.read_text() == "old"
+    chapters.write(path, "newer")
+    assert path.read_text() == "newer"
+
+
+@pytest.mark.parametrize("module", [progress, profile, costs], ids=lambda module: module.__name__)
 def test_doctests(module):
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
 
 
-def test_a_profile_names_the_slow_cell(tmp_path):
+def test_a_profile_names_the_slow_cell_and_what_its_time_buys(tmp_path):
+    burn = "while time.process_time() < 1.5: pass"
     command, environment = small_project(
-        tmp_path, a=["import time", "\ntime.sleep(0.5)"], b=["1 + 1"]
+        tmp_path,
+        sleeps=["import time", "\n# costs: two seconds, for the test\ntime.sleep(2)"],
+        burns=["import time", burn, "x = 1"],
     )
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    command = [sys.executable, "-m", "tools.profile", "--cells", "1"]
+    limits = tmp_path / "tools" / "costs.py"
+    text = limits.read_text()
+    limits.write_text(text.replace("\nLIMIT = 30.0", "\nLIMIT = 1.4"))
+    assert limits.read_text() != text
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=True
+    )
+    over = [line for line in done.stdout.splitlines() if line.startswith("warning: burns takes")]
+    assert len(over) == 1 and over[0].endswith("more than the 1 s of a new chapter"), done.stdout
+    command = [sys.executable, "-m", "tools.profile", "--cells", "2"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
     )
-    lines = done.stdout.splitlines()
-    assert lines[0].endswith("in 2 chapters") and lines[1].endswith("  a"), done.stderr
-    assert lines[-1].endswith("a, code cell 2: time.sleep(0.5)")
-    assert 0.5 <= float(lines[-1].split()[0]) <= float(lines[0].split()[0])
+    _, total, *rows = done.stdout.splitlines()
+    assert total.endswith("in 2 chapters"), done.stderr
+    (reason,) = (row for row in rows if "sleeps, code cell" in row)
+    assert reason.endswith("sleeps, code cell 2: two seconds, for the test")
+    assert float(reason.split()[0]) >= 2.0
+    spent = {row.split()[4]: (float(row.split()[0]), float(row.split()[2])) for row in rows[:2]}
+    assert list(spent) == ["burns", "sleeps"]  # by processor time
+    assert spent["burns"][0] >= 1.5 and spent["sleeps"][1] >= 2.0
+    assert spent["sleeps"][0] < spent["sleeps"][1]  # sleep takes no processor
+
+
+def test_a_slow_cell_without_a_reason_is_warned_of(tmp_path):
+    slow = "\nimport time; time.sleep(2.1)"
+    done = run_pytest(tmp_path, plain=[slow], told=["# costs: sleep, for the test" + slow])
+    assert done.returncode == 0, done.stdout + done.stderr
+    warned = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert warned == ["warning: plain, code cell 1 takes 2 s and has no line '# costs: ...'"]
+
+
+def test_every_old_chapter_exists():
+    assert {chapters.slug(path) for path in chapters.chapters()} >= costs.OLD
 
 
 def test_failure_report_names_notebook_line_cell_and_traceback(tmp_path):

@@ -115,10 +115,17 @@ def recorded_fingerprints() -> dict[str, str]:
     return {name: made for name, made in record.items() if (EXECUTED / f"{name}.ipynb").exists()}
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: who is killed meanwhile leaves the one from before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
 def write_fingerprints(record: Mapping[str, str]) -> None:
     """Store what the executed copies were made from."""
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n", encoding="utf-8")
+    write(RECORD, json.dumps(dict(sorted(record.items())), indent=1) + "\n")
 
 
 def stale_chapters() -> list[Path]:

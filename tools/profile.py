@@ -1,30 +1,61 @@
-"""Where the chapters' time goes: each chapter, and the slowest cells of all.
+"""Where the chapters' time goes: each chapter, and the slowest cells of all, with their reasons.
 
 Usage: ``python -m tools.profile [--cells N] [chapter ...]``.
 
 The times are those of each chapter's last execution as a test; stale chapters are executed first.
+A slow cell says in a line ``# costs: ...`` what its time buys; a run of the chapters warns of one
+among the ten slowest that does not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools import book, chapters
+from tools import book, chapters, costs
+
+SLOW = 10  # so many cells of the book have to say what their time buys
+WORTH_A_WORD = 2.0  # seconds below which no cell has to
+
+_REASON = re.compile(r"^\s*# costs: *(\S.*)$", flags=re.M)
 
 
 class Cell(NamedTuple):
-    """A code cell: its chapter, its number there from 1, its wall time, its first line of code."""
+    """A code cell: chapter, number there from 1, wall time, first line of code, reason if given."""
 
     chapter: str
     number: int
     seconds: float
     line: str
+    reason: str = ""
+
+    @property
+    def place(self) -> str:
+        """Name it for people."""
+        return f"{self.chapter}, code cell {self.number}"
+
+
+def reason_in(source: str) -> str:
+    r"""What a cell says its time buys; empty if it says nothing.
+
+    Example:
+        >>> reason_in("# costs: 400 networks, for an error of 1 %\nx = measure(400)")
+        '400 networks, for an error of 1 %'
+    """
+    found = _REASON.search(source)
+    return found[1].strip() if found else ""
+
+
+def slowest(found: Sequence[Cell], number: int = SLOW) -> list[Cell]:
+    """The slowest cells, the slowest first, without those that take no time to speak of."""
+    worth = [cell for cell in found if cell.seconds >= WORTH_A_WORD]
+    return sorted(worth, key=lambda cell: -cell.seconds)[:number]
 
 
 def seconds_of(execution: Mapping[str, str]) -> float:
@@ -50,7 +81,8 @@ def cells(name: str, notebook: Any) -> list[Cell]:
         if cell.cell_type == "code" and "shell.execute_reply" in times:
             lines = [line for line in cell.source.splitlines() if line.strip()]
             number = chapters.code_cell_number(notebook.cells, index)
-            found.append(Cell(name, number, seconds_of(times), lines[0] if lines else ""))
+            first = lines[0] if lines else ""
+            found.append(Cell(name, number, seconds_of(times), first, reason_in(cell.source)))
     return found
 
 
@@ -61,10 +93,8 @@ def place(path: Path) -> Path:
 
 def keep(path: Path, notebook: Any) -> None:
     """Keep the times of a chapter's cells."""
-    file = place(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
     rows = [list(cell[1:]) for cell in cells(chapters.slug(path), notebook)]
-    file.write_text(json.dumps(rows), encoding="utf-8")
+    chapters.write(place(path), json.dumps(rows))
 
 
 def kept(path: Path) -> list[Cell]:
@@ -74,16 +104,15 @@ def kept(path: Path) -> list[Cell]:
     return [Cell(chapters.slug(path), *row) for row in rows]
 
 
-def table(found: Sequence[Cell], slowest: int) -> str:
-    """Chapters by their time, then the slowest cells."""
-    totals: dict[str, float] = {}
-    for cell in found:
-        totals[cell.chapter] = totals.get(cell.chapter, 0.0) + cell.seconds
-    lines = [f"{sum(totals.values()):7.1f} s  in {len(totals)} chapters"]
-    lines += [f"{s:7.1f} s  {name}" for name, s in sorted(totals.items(), key=lambda t: -t[1])]
-    lines += ["", f"the {slowest} slowest cells"]
-    for cell in sorted(found, key=lambda cell: -cell.seconds)[:slowest]:
-        lines.append(f"{cell.seconds:7.1f} s  {cell.chapter}, code cell {cell.number}: {cell.line}")
+def table(found: Sequence[Cell], spent: Mapping[str, costs.Cost], number: int = SLOW) -> str:
+    """Chapters by their processor time, then the slowest cells and why."""
+    names = sorted({cell.chapter for cell in found}, key=lambda n: -spent[n].processor)
+    wall, processor = (sum(spent[n][i] for n in names) for i in (0, 1))
+    lines = ["processor    wall", f"{processor:7.1f} s {wall:7.1f} s  in {len(names)} chapters"]
+    lines += [f"{spent[n].processor:7.1f} s {spent[n].wall:7.1f} s  {n}" for n in names]
+    lines += ["", f"the {number} slowest cells, by the clock"]
+    for cell in sorted(found, key=lambda cell: -cell.seconds)[:number]:
+        lines.append(f"{cell.seconds:7.1f} s  {cell.place}: {cell.reason or cell.line}")
     return "\n".join(lines)
 
 
@@ -91,14 +120,17 @@ def main(arguments: Sequence[str]) -> None:
     """Execute what is stale and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tools.profile", description=__doc__)
     parser.add_argument("chapter", nargs="*", help="chapters (default: all)")
-    parser.add_argument("--cells", type=int, default=10, help="how many slow cells to print")
+    parser.add_argument("--cells", type=int, default=SLOW, help="how many slow cells to print")
     options = parser.parse_args(arguments)
     paths = {chapters.slug(path): path for path in chapters.executable()}
     if unknown := [name for name in options.chapter if name not in paths]:
         parser.error(f"no chapter {', '.join(unknown)}; there are {', '.join(paths)}")
     book.execute(options.chapter)
     names = options.chapter or list(paths)
-    print(table([cell for name in names for cell in kept(paths[name])], options.cells))
+    spent = costs.recorded()
+    if unknown := [name for name in names if name not in spent]:
+        parser.error(f"executed before costs were kept, execute again: {', '.join(unknown)}")
+    print(table([cell for name in names for cell in kept(paths[name])], spent, options.cells))
 
 
 if __name__ == "__main__":

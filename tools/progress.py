@@ -5,7 +5,6 @@ Usage: ``pytest -p tools.progress notebooks``.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -14,24 +13,7 @@ from typing import Any
 
 import pytest
 
-from tools import chapters
-
-SECONDS = chapters.EXECUTED / "seconds.json"  # what each chapter took when it last passed
-
-
-def recorded_seconds() -> dict[str, float]:
-    """Seconds of each chapter's last passing execution."""
-    found: dict[str, float] = (
-        json.loads(SECONDS.read_text(encoding="utf-8")) if SECONDS.exists() else {}
-    )
-    return found
-
-
-def record_seconds(name: str, seconds: float) -> None:
-    """Keep how long a chapter took."""
-    SECONDS.parent.mkdir(parents=True, exist_ok=True)
-    record = {**recorded_seconds(), name: round(seconds, 1)}
-    SECONDS.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n", encoding="utf-8")
+from tools import costs
 
 
 def remaining(
@@ -68,7 +50,7 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.known = recorded_seconds()
+        self.known = {name: cost.wall for name, cost in costs.recorded().items()}
         self.started: dict[str, float] = {}
         self.done: dict[str, float] = {}
         self.names: list[str] = []
