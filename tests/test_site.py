@@ -29,6 +29,7 @@ model = importlib.import_module("ledger_model")
 pages = importlib.import_module("ledger_pages")
 assets = importlib.import_module("offline_assets")
 reading = importlib.import_module("reading")
+navigation = importlib.import_module("shared_navigation")
 
 
 @pytest.mark.parametrize("name", ["ledger_graph", "ledger_model", "api_docs", "book_map"])
@@ -36,6 +37,25 @@ def test_doctests(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried > 0
     assert failed == 0
+
+
+def test_pages_outside_the_book_share_the_navigation_of_their_folder() -> None:
+    made = []
+
+    def toctree(page: str) -> Any:
+        return lambda **options: made.append((page, options)) or f"made for {page}, {options}"
+
+    site = navigation.SharedNavigation()
+
+    def of(page: str, **options: Any) -> str:
+        return str(site.shared(page, {"book/a", "book/b"}, toctree(page))(**options))
+
+    assert of("book/a", depth=1) == "made for book/a, {'depth': 1}"
+    assert of("book/b", depth=1) == "made for book/b, {'depth': 1}"  # another is current
+    assert of("_modules/m/x", depth=1) == of("_modules/m/y", depth=1)
+    assert of("_modules/z", depth=1) == "made for _modules/z, {'depth': 1}"  # another way
+    assert of("_modules/m/y", depth=2) == "made for _modules/m/y, {'depth': 2}"
+    assert len(made) == 5
 
 
 # --- claims and evidence ----------------------------------------------------------------------

@@ -126,7 +126,7 @@ def _make_symbol(name: str, spec: Mapping[str, Any]) -> Any:
 def _without_repetition(yaml: Any, text: str) -> dict[str, Any]:
     """The content of a YAML text; a key that comes twice would hide what stood there before."""
 
-    class Loader(yaml.SafeLoader):
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             twice = {key for key in keys if keys.count(key) > 1}
