@@ -401,6 +401,16 @@ def test_a_slow_cell_without_a_reason_is_warned_of(tmp_path):
     assert warned == ["warning: plain, code cell 1 takes 2 s and has no line '# costs: ...'"]
 
 
+def test_the_slow_cells_of_the_book_say_what_their_time_buys():
+    import jupytext
+
+    cells = [cell for path in chapters.chapters() for cell in jupytext.read(path).cells]
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
+    told = [source for source in sources if profile.reason_in(source)]
+    assert len(told) >= profile.SLOW
+    assert told == [source for source in sources if "# costs" in source]  # none misspelled
+
+
 def test_every_old_chapter_exists():
     assert {chapters.slug(path) for path in chapters.chapters()} >= costs.OLD
 
