@@ -325,7 +325,13 @@ def test_a_run_that_is_ended_keeps_the_chapters_that_finished(tmp_path, end):
     record = tmp_path / "_build" / "executed" / "fingerprints.json"
     command += ["-p", "tools.progress"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.PIPE
+        command,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        # who runs the tests in the background has it ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             said = ""
@@ -344,6 +350,28 @@ def test_a_run_that_is_ended_keeps_the_chapters_that_finished(tmp_path, end):
     assert "slow runs" in said
     names = list((tmp_path / "_build" / ".jupyter_cache" / "executed").iterdir())
     assert len(names) == 1
+
+
+def test_an_interrupted_build_lets_what_it_started_end(tmp_path):
+    child = (
+        "import sys, time\n"
+        "try:\n    print('up', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(1); open(sys.argv[1], 'w').close()"
+    )
+    parent = f"from tools import book; book._call('-c', {child!r}, {str(tmp_path / 'ended')!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout.readline() == b"up\n"
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1 and said.startswith("interrupted: what was done is kept")
+    assert (tmp_path / "ended").exists()
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

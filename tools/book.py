@@ -81,7 +81,12 @@ def render_part(names: Sequence[str]) -> Path:
 
 def _call(*arguments: str) -> None:
     """Run Python in the project's root and stop with its exit status if it fails."""
-    status = subprocess.run([sys.executable, *arguments], cwd=chapters.ROOT).returncode
+    with subprocess.Popen([sys.executable, *arguments], cwd=chapters.ROOT) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:  # the process got it too: let it end its own
+            process.wait()
+            sys.exit("interrupted: what was done is kept, and the next call goes on from there")
     if status:
         sys.exit(status)
 
