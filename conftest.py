@@ -233,7 +233,7 @@ def _audit() -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
     """Say what was kept, what the audit found, and after a failure on which machine."""
-    if exitstatus != pytest.ExitCode.OK:
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.INTERRUPTED):
         terminalreporter.section("machine")
         terminalreporter.line(_machine())
     stash = terminalreporter.config.stash

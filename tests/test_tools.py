@@ -343,7 +343,7 @@ def test_a_run_that_is_ended_keeps_the_chapters_that_finished(tmp_path, end):
                 time.sleep(0.01)
         finally:
             os.killpg(process.pid, end)  # as a terminal does: all processes
-            said += process.communicate(timeout=60)[0].decode()
+            said += process.communicate(timeout=180)[0].decode()
     assert process.returncode != 0
     assert list(json.loads(record.read_text())) == ["quick"]
     assert "2 to execute" in said and "done    quick" in said and "1 to go, about" in said
