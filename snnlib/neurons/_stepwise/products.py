@@ -27,9 +27,9 @@ LEAST = 2**20
 """Multiplications of a dense product below which a sum is not faster."""
 
 
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """The dense product x Wᵀ, of rows x [rows, m] and W [n, m]: the one place that picks a kernel."""
-    return torch.mm(x, weight.t())
+def product(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
+    """The dense product x Wᵀ of rows x [rows, m] and W [n, m]; it may be written into `out`."""
+    return torch.mm(x, weight.t(), out=out)
 
 
 def adjusts(like: Tensor) -> bool:
@@ -93,6 +93,7 @@ def over_steps(sent: Tensor, spikes: Tensor) -> Tensor:
         and _sums_pay(spikes.numel() * width, sent)
     )
     if pays:
+        spikes = spikes.detach()
         part = spikes[::8]  # every eighth step tells how many fire
         pays = np.count_nonzero(np.not_equal(part.numpy(), 0)) <= SHARE_OF_STEPS * part.numel()
     if not pays:
