@@ -95,7 +95,7 @@ class _Back:
         run, out = self.run, None
         if self.weight is not None:
             sent = after
-            if self.gated is not None:
+            if self.gated is not None and run.gate is not None:
                 sent = torch.mul(after, run.gate.value(x, run.leak), out=self.gated)
             out = product(sent, self.back, self.buffer)
         if by_spikes is not None:

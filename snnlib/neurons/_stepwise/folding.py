@@ -30,9 +30,7 @@ FOLD = True
 """Whether resets are folded at all."""
 
 
-def folded(
-    weight: Tensor, reset: str, threshold: Any, leak: Any, like: Tensor
-) -> Tensor | None:
+def folded(weight: Tensor, reset: str, threshold: Any, leak: Any, like: Tensor) -> Tensor | None:
     """The weights W' that reset as well, [n, n]; None if the reset stays a step of its own.
 
     Args:
@@ -60,6 +58,6 @@ def folded(
 def _full_precision() -> bool:
     """Whether products keep all bits of float32; else they would round the threshold, too."""
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
-    if hasattr(matmul, "fp32_precision"):
+    if matmul is not None and hasattr(matmul, "fp32_precision"):
         return matmul.fp32_precision in ("none", "ieee")
     return torch.get_float32_matmul_precision() == "highest"

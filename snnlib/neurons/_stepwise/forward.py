@@ -50,7 +50,7 @@ def integrate(
             u.copy_(i)
             if gate is not None:
                 u.mul_(gate.value(0.0, leak))
-        elif fold is not None:
+        elif fold is not None and send is not None:
             _leak_into(u, i, u0, leak)
             send(u, x0)
         else:
