@@ -72,6 +72,11 @@ def recurrent_lif(
     autocast are integrated in float32, recurrent products included. Weight, threshold, leak and
     initial state take the dtype of the current.
 
+    In float32 on a processor, few spikes are summed instead of multiplied with the weights, and a
+    reset that subtracts the same for all samples is folded into them: potentials are those of the
+    plain loop up to the rounding of a sum, and so are spikes but where u is that close to θ.
+    `snnlib.products.forced(sparse=False)` multiplies always.
+
     Args:
         current: Input current i (weighted input plus bias), [T, batch, n], floating point, T >= 1.
         weight: Recurrent weights, [n, n]: row k holds the weights into neuron k.

@@ -12,11 +12,12 @@ from snnlib.neurons._checks import check_values, fitted, sequence, state
 from snnlib.neurons._recursion import numbers_apart, plain, recorded
 from snnlib.neurons._settings import Settings
 from snnlib.neurons._stepwise.backward import record, reverse
+from snnlib.neurons._stepwise.forward import integrate
 from snnlib.neurons._stepwise.gradients import gradients
 from snnlib.neurons._stepwise.tangents import push_forward
 from snnlib.neurons._stepwise.trajectory import Trajectory
 from snnlib.neurons._weight import fitted_weight
-from snnlib.resets import GATES, RULES
+from snnlib.resets import GATES
 
 
 def stepwise(
@@ -85,47 +86,8 @@ class _Stepwise(torch.autograd.Function):
         if settings.check:
             check_values("threshold", threshold)
             check_values("leak", leak)
-        gate = GATES.get(settings.reset)
-        carry_into = RULES["zero" if gate else settings.reset].into
-        membrane, spikes = torch.empty_like(current), torch.empty_like(current)
-        level = None if strength is None else torch.empty_like(current)
-        into = None if weight is None else weight.t()
-        drive = None if gate is None else torch.empty_like(current[0])
-        above = threshold
-        u0, x0, a0 = membrane0, spikes0, level0
-        if u0 is not None and x0 is not None:
-            u0, x0 = u0.expand_as(current[0]), x0.expand_as(current[0])
-            if strength is not None and a0 is not None:
-                above = threshold + strength * a0
-        levels = [None] * current.shape[0] if level is None else level.unbind()
-        for u, x, a, i in zip(
-            membrane.unbind(), spikes.unbind(), levels, current.unbind(), strict=True
-        ):
-            if u0 is None or x0 is None:
-                u.copy_(i)
-                if gate is not None:
-                    u.mul_(gate.value(0.0, leak))
-            else:
-                carry_into(u, u0, x0, above, leak)
-                if gate is None:
-                    u.add_(i)
-                    if into is not None:
-                        u.addmm_(x0, into)
-                else:
-                    assert drive is not None
-                    drive.copy_(i)
-                    if into is not None:
-                        drive.addmm_(x0, into)
-                    u.addcmul_(drive, gate.value(x0, leak))
-            if a is not None and strength is not None and decay is not None:
-                if x0 is None or a0 is None:
-                    a.zero_()
-                else:
-                    a.copy_(decay * a0 + (1 - decay) * x0)
-                above, a0 = threshold + strength * a, a
-            torch.gt(u, above, out=x)
-            u0, x0 = u, x
-        return (membrane, spikes) if level is None else (membrane, spikes, level)
+        start = (membrane0, spikes0, level0)
+        return integrate(current, weight, threshold, leak, strength, decay, start, settings.reset)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

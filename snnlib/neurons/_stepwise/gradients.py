@@ -9,6 +9,7 @@ from torch import Tensor
 
 from snnlib.neurons._recursion import add_up
 from snnlib.neurons._stepwise.backward import Adjoints
+from snnlib.neurons._stepwise.products import over_steps
 from snnlib.neurons._stepwise.trajectory import Trajectory
 
 
@@ -44,7 +45,7 @@ class _Sums:
     def by_weight(self) -> Tensor:
         """Σ (g λ)ᵀ x: one product for all steps."""
         run = self.run
-        grad = self.sent[1:].flatten(0, 1).t() @ self.x.flatten(0, 1)
+        grad = over_steps(self.sent[1:], self.x)
         if run.started:
             grad = grad + self.sent[0].t() @ run.spikes0.expand_as(self.sent[0])
         return grad
