@@ -11,7 +11,7 @@ from torch.nn import functional
 from snnlib import products
 from snnlib.products import Convolution, Linear, forced, is_sparse
 from snnlib.products import dense as dense_module
-from snnlib.products.sparse import LIMIT, sums
+from snnlib.products.sparse import LIMIT, ROWS, sums, transposed_sums
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -32,7 +32,14 @@ def test_sums_are_products(shape, share, ones):
     table = torch.randn(n, m, generator=generator, dtype=torch.float64)
     for layout in (table, table.t().contiguous().t()):
         torch.testing.assert_close(sums(x, layout, ones), x @ table, rtol=0, atol=1e-13)
-    torch.testing.assert_close(sums(x.t(), x, ones), x.t() @ x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(transposed_sums(x, x, ones), x.t() @ x, rtol=0, atol=1e-12)
+
+
+def test_sums_over_more_rows_than_a_block_are_products():
+    x = (torch.rand(2 * ROWS + 3, 5, generator=seeded(1)) < 0.1).double()
+    table = torch.randn(len(x), 4, generator=seeded(2), dtype=torch.float64)
+    torch.testing.assert_close(transposed_sums(x, table, True), x.t() @ table)
+    torch.testing.assert_close(transposed_sums(3 * x, table), 3 * x.t() @ table)
 
 
 @pytest.mark.parametrize("dense", ["torch", "onednn"])

@@ -141,7 +141,7 @@ def test_a_state_need_not_be_spikes(sparse):
 
 
 def test_few_spikes_are_summed_and_many_multiplied(monkeypatch):
-    calls = spy(monkeypatch, products, "_sums")
+    calls = spy(monkeypatch, products, "named_sums")
     weight = torch.randn(256, 256)
     for mean, sparse, want in ((-1.5, None, 9), (1.0, None, 0), (-1.5, False, 0), (1.0, True, 9)):
         current = mean + torch.randn(10, 32, 256)
@@ -155,7 +155,7 @@ def test_few_spikes_are_summed_and_many_multiplied(monkeypatch):
 
 
 def test_small_layers_multiply(monkeypatch):
-    calls = spy(monkeypatch, products, "_sums")
+    calls = spy(monkeypatch, products, "named_sums")
     recurrent_lif(*draw(5), threshold=0.8, leak=0.7)
     assert not calls
 

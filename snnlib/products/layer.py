@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnlib.products.dense import linear
-from snnlib.products.sparse import is_sparse, sums
+from snnlib.products.sparse import is_sparse, sums, transposed_sums
 
 
 class Product(Protocol):
@@ -68,7 +68,7 @@ class Linear:
     def backward_weight(self, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """gᵀ x, by the same way as the current went."""
         if is_sparse(x, weight):
-            return sums(x.t(), grad, self.spikes).t()
+            return transposed_sums(x, grad, self.spikes).t()
         return linear(grad.t(), x.t())
 
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from snnlib.products.paths import paths
 
@@ -13,6 +13,7 @@ LIMIT = 0.15
 """Largest share of spikes of which sums are faster than a dense product (measured: 0.2 to 0.25)."""
 
 SAMPLE = 8  # the share is taken of every eighth row
+ROWS = 1024
 LEAST = (64, 64)  # rows and outputs below which a dense product is as fast
 
 
@@ -56,12 +57,49 @@ def sums(x: Tensor, table: Tensor, ones: bool = False) -> Tensor:
         tensor([[ 2.,  4.],
                 [ 5., 10.]])
     """
-    rows, n = x.shape
-    if n == 0:
-        return table.new_zeros(rows, table.shape[1])
-    spiked = torch.from_numpy(np.flatnonzero((x != 0).contiguous().numpy()))
-    first = torch.searchsorted(spiked, torch.arange(0, rows * n, n))
-    values = None if ones else x.reshape(-1)[spiked]
-    return functional.embedding_bag(
-        spiked.remainder_(n), table.contiguous(), first, mode="sum", per_sample_weights=values
-    )
+    x = x.detach().contiguous()
+    return named_sums(np.not_equal(x.numpy(), 0), table.contiguous(), None if ones else x)
+
+
+def transposed_sums(x: Tensor, table: Tensor, ones: bool = False) -> Tensor:
+    """xᵀ @ table for few x [rows, n] that are not 0 and a table [rows, m], likewise.
+
+    Example:
+        >>> x = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+        >>> transposed_sums(x, torch.tensor([[1.0, 2.0], [4.0, 8.0]]))
+        tensor([[ 6., 12.],
+                [ 4.,  8.]])
+    """
+    x, table = x.detach(), table.contiguous()
+    total: Tensor | None = None
+    for low in range(0, len(x), ROWS):  # so many rows of the table as stay in the cache
+        here = x[low : low + ROWS]
+        fired = torch.from_numpy(np.not_equal(here.numpy(), 0)).t().contiguous().numpy()
+        part = named_sums(fired, table[low : low + ROWS], None if ones else here.t().contiguous())
+        total = part if total is None else total.add_(part)
+    return table.new_zeros(x.shape[1], table.shape[1]) if total is None else total
+
+
+def named_sums(
+    fired: npt.NDArray[np.bool_],
+    table: Tensor,
+    values: Tensor | None = None,
+    starts: npt.NDArray[np.int64] | None = None,
+) -> Tensor:
+    """For every row of `fired` [rows, n] the sum of the table's rows [n, m] that it names.
+
+    Args:
+        fired: Which are named.
+        table: What is summed, contiguous.
+        values: What each is multiplied with, contiguous [rows, n]; None is 1.
+        starts: Where the rows begin in the flat `fired`, if the caller knows.
+    """
+    if fired.size == 0:
+        return table.new_zeros(len(fired), table.shape[1])
+    width = fired.shape[1]
+    places = fired.ravel().nonzero()[0]
+    first = places.searchsorted(np.arange(0, fired.size, width) if starts is None else starts)
+    weights = None if values is None else values.view(-1)[torch.from_numpy(places)]
+    places = places - places // width * width  # a remainder, which takes longer
+    bags = torch.from_numpy(places), torch.from_numpy(first)
+    return torch.embedding_bag(table, *bags, False, 0, False, weights, False)[0]

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnlib.neurons._recursion import block, recorded
+from snnlib.neurons._recursion import recorded
 from snnlib.products.dense import LEAST as LEAST_OF_ONEDNN
 from snnlib.products.dense import linear, uses_onednn
 from snnlib.products.paths import paths
+from snnlib.products.sparse import named_sums, transposed_sums
 
 SHARE = 0.2
 """Largest share of spikes of which sums are faster than a dense product, step by step."""
@@ -93,26 +94,19 @@ class Sending:
             count = np.count_nonzero(fired)
             if count <= self.few:
                 if count:
-                    out.add_(_sums(fired, self.starts, self.table))
+                    out.add_(named_sums(fired, self.table, starts=self.starts))
                 return
         self.add(out, x)
 
 
 def over_steps(sent: Tensor, spikes: Tensor) -> Tensor:
     """Σ_t sent[t]ᵀ spikes[t], [n, n]: what all steps say to the weights; spikes are 0 or 1."""
-    steps, width = spikes.shape[0], spikes.shape[2]
+    width = spikes.shape[2]
     part = spikes.detach()[::8]  # every eighth step tells how many fire
     few = _few(SHARE_OF_STEPS, part.numel(), spikes.numel() * width, spikes, sent)
     if few < 0 or np.count_nonzero(np.not_equal(part.numpy(), 0)) > few:
         return product(sent.flatten(0, 1).t(), spikes.flatten(0, 1).t())
-    total = sent.new_zeros(width, width)
-    size = 2 * block(spikes)
-    for low in range(0, steps, size):
-        rows = sent[low : low + size].flatten(0, 1)
-        here = spikes.detach()[low : low + size].flatten(0, 1)
-        fired = torch.from_numpy(np.not_equal(here.numpy(), 0)).t().contiguous().numpy()
-        total += _sums(fired, np.arange(0, fired.size, len(rows)), rows)
-    return total.t()
+    return transposed_sums(spikes.flatten(0, 1), sent.flatten(0, 1), ones=True).t()
 
 
 def _few(share: float, spikes: int, multiplications: int, like: Tensor, values: Tensor) -> int:
@@ -138,13 +132,3 @@ def _few(share: float, spikes: int, multiplications: int, like: Tensor, values: 
 def _has_kernel() -> bool:
     """Whether this torch sums rows of a table with fbgemm; its other kernels are slow."""
     return "fbgemm" in torch.backends.quantized.supported_engines
-
-
-def _sums(fired: np.ndarray, starts: np.ndarray, table: Tensor) -> Tensor:
-    """For every row of `fired` [rows, m] the sum of the table's rows [m, n] that it names."""
-    places = fired.ravel().nonzero()[0]
-    first = places.searchsorted(starts)
-    width = fired.shape[1]
-    places -= places // width * width
-    bags = (torch.from_numpy(places), torch.from_numpy(first))
-    return torch.embedding_bag(table, *bags, False, 0, False, None, False)[0]
