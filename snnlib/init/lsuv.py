@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.dialects.running import Time, run
-from snnlib.dialects.untouched import untouched
+from snnlib.dialects.running import Time
 from snnlib.init.activity import first_gain_squared
 from snnlib.init.connection import Connection
+from snnlib.init.currents import currents
 from snnlib.init.method import ORTHONORMAL, Method
 from snnlib.meanfield import firing_probability
 
@@ -72,53 +71,81 @@ def rescale_(
     Source: Mishkin & Matas 2015, algorithm 1.
     """
     network = getattr(network, "_orig_mod", network)
-    own = _inner(connections)
-    groups: dict[str, list[Connection]] = {}
-    for connection in connections:
-        for layer in connection.drives:
-            if connection.parameter in own.get(layer.name, ()):
-                continue  # the layer adds it inside, where no hook sees it; the remark says so
-            groups.setdefault(layer.name, []).append(connection)
-    done = dict.fromkeys(groups, 0)
-    last: dict[str, float] = {}
-    scales = {
-        layer.name: first_gain_squared(layer)
-        for connection in connections
-        for layer in connection.drives
-    }
+    fit = _Fit(connections, tolerance, iterations)
+    once: frozenset[str] = frozenset()
     while True:
-        measured = _variances(network, example, time, scales)
-        if missing := [name for name in groups if name not in measured]:
+        found = currents(
+            network,
+            example,
+            fit.groups,
+            fit.scales,
+            time=time,
+            once=once,
+            within=fit.within,
+            rescale_=fit.rescale_,
+        )
+        if missing := [name for name in fit.groups if name not in found.variances]:
             raise ValueError(
                 f"lsuv: no current into {missing[0]!r} was seen on the example; nothing was changed"
             )
-        for name, variance in measured.items():
-            if name in groups and not abs(variance - 1) <= tolerance:
+        for name, variance in found.variances.items():
+            if name in fit.groups and not fit.within(variance):
+                fit.rescale_(name, variance)
                 break
         else:
-            return
+            if not found.changed:
+                return  # a whole run confirms what was found on the way
+        once = found.once
+
+
+class _Fit:
+    """The layers, the weights that drive each, and how often they were rescaled."""
+
+    def __init__(
+        self, connections: Sequence[Connection], tolerance: float, iterations: int
+    ) -> None:
+        self.tolerance, self.iterations = tolerance, iterations
+        self.groups: dict[str, list[Connection]] = {}
+        self.scales: dict[str, float] = {}  # λ²
+        own = _inner(connections)
+        for connection in connections:
+            for layer in connection.drives:
+                self.scales[layer.name] = first_gain_squared(layer)
+                if connection.parameter in own.get(layer.name, ()):
+                    continue  # the layer adds it inside, where no hook sees it; the remark says so
+                self.groups.setdefault(layer.name, []).append(connection)
+        self.done = dict.fromkeys(self.groups, 0)
+        self.last: dict[str, float] = {}
+
+    def within(self, variance: float) -> bool:
+        """Whether a variance is close enough to 1."""
+        return abs(variance - 1) <= self.tolerance
+
+    def rescale_(self, name: str, variance: float) -> None:
+        """Divide the weights that drive a layer by its current's standard deviation."""
         if not 0 < variance < math.inf:
             raise ValueError(
                 f"lsuv: the current into {name!r} has variance {variance:.3g} on the example: "
                 + ("no spike reaches it" if variance == 0 else "it is not finite")
                 + "; nothing was changed"
             )
-        if math.isclose(variance, last.get(name, 0.0), rel_tol=0.01):
-            entry = ", ".join(f'"{c.name}": None' for c in groups[name])
+        if math.isclose(variance, self.last.get(name, 0.0), rel_tol=0.01):
+            entry = ", ".join(f'"{c.name}": None' for c in self.groups[name])
             raise ValueError(
                 f"lsuv: the current into {name!r} keeps its variance {variance:.3g} when its "
                 "weights are rescaled; if a normalization follows them, leave them to it by "
                 f"layers={{{entry}}}; nothing was changed"
             )
-        if done[name] >= iterations:
+        if self.done[name] >= self.iterations:
             raise ValueError(
-                f"lsuv: the current into {name!r} has variance {variance:.3g} after {iterations} "
-                f"rescalings, not within tolerance={tolerance!r} of 1; nothing was changed"
+                f"lsuv: the current into {name!r} has variance {variance:.3g} after "
+                f"{self.iterations} rescalings, not within tolerance={self.tolerance!r} of 1; "
+                "nothing was changed"
             )
-        done[name] += 1
-        last[name] = variance
+        self.done[name] += 1
+        self.last[name] = variance
         with torch.no_grad():
-            for parameter in dict.fromkeys(c.parameter for c in groups[name]):
+            for parameter in dict.fromkeys(c.parameter for c in self.groups[name]):
                 parameter.div_(math.sqrt(variance))
 
 
@@ -158,36 +185,6 @@ def _inner(connections: Sequence[Connection]) -> dict[str, set[nn.Parameter]]:
         layer.name: set() if layer.module is None else set(layer.module.parameters())
         for connection in connections
         for layer in connection.drives
-    }
-
-
-def _variances(
-    network: nn.Module, example: Any, time: Time, scales: dict[str, float]
-) -> dict[str, float]:
-    """λ² Var[i] of the current into each layer, in the order of execution."""
-    sums: dict[str, list[float]] = {}
-
-    def note(name: str, args: tuple[Any, ...]) -> None:
-        current = next(value for value in args if isinstance(value, Tensor)).detach().double()
-        total = sums.setdefault(name, [0.0, 0.0, 0.0])
-        total[0] += current.numel()
-        total[1] += float(current.sum())
-        total[2] += float(current.square().sum())
-
-    with ExitStack() as stack:
-        stack.enter_context(untouched(network))
-        stack.enter_context(torch.no_grad())
-        for name, module in network.named_modules():
-            shown = name or type(module).__name__
-            if shown in scales:
-                hook = module.register_forward_pre_hook(
-                    lambda module, args, shown=shown: note(shown, args)
-                )
-                stack.callback(hook.remove)
-        run(network, example, time=time)
-    return {
-        name: scales[name] * (square / count - (total / count) ** 2)
-        for name, (count, total, square) in sums.items()
     }
 
 

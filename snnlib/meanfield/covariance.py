@@ -107,8 +107,7 @@ def covariance_map(
     if samples < 2 or int(samples) != samples:
         raise ValueError(f"samples must be an integer >= 2, got {samples!r}")
     steps, batch = matrix.shape[-1], matrix.shape[:-2]
-    values, vectors = np.linalg.eigh(matrix.reshape(-1, steps, steps))
-    root = torch.from_numpy(vectors * np.sqrt(np.maximum(values, 0.0))[:, None]).float()
+    root = torch.from_numpy(square_root(matrix.reshape(-1, steps, steps))).float()
     normal = torch.randn(len(root), steps, int(samples), generator=generator)
     trace = lif((root @ normal).transpose(0, 1), leak=leak, threshold=threshold, reset=reset)
     u, x = (value.transpose(0, 1) for value in (trace.membrane, trace.spikes))
@@ -130,6 +129,17 @@ def covariance_map(
     )
 
 
+def square_root(covariance: Array) -> Array:
+    """A [..., T, T] with A Aᵀ the covariance; what rounding makes negative is 0."""
+    if covariance.shape[-1] <= 32:
+        values, vectors = np.linalg.eigh(covariance)
+    else:  # where NumPy's threads wait for each other on a busy machine, up to 100 times as long
+        found = torch.linalg.eigh(torch.from_numpy(covariance))
+        values, vectors = (value.numpy() for value in found)
+    root: Array = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    return root
+
+
 def _checked_covariance(covariance: ArrayLike) -> Array:
     """The covariance in double precision.
 
@@ -143,7 +153,7 @@ def _checked_covariance(covariance: ArrayLike) -> Array:
         matrix, matrix.swapaxes(-2, -1), atol=1e-9
     ):
         raise ValueError("covariance must be finite and symmetric")
-    values = np.linalg.eigvalsh(matrix)
+    values = torch.linalg.eigvalsh(torch.from_numpy(matrix)).numpy()
     least = values[..., 0]
     if np.any(least < -1e-8 * np.maximum(values[..., -1], 1.0)):
         raise ValueError(
