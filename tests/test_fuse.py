@@ -426,6 +426,11 @@ def test_shared_rows_stay_shared():
     assert fuse(fused[0]).keep == "full"
 
 
+def test_a_model_without_our_neurons_is_left_alone():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+    assert fuse(model) is model and model[0].weight.is_contiguous()
+
+
 def test_images_over_time_need_no_folding_of_steps_into_the_batch():
     model = nn.Sequential(nn.Conv2d(1, 3, 3), LIF(), MaxPool(2), nn.Flatten(2), nn.Linear(27, 4))
     x = torch.randn(5, 2, 1, 8, 8, generator=seeded(1))

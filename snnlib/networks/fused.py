@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import nn
 
 from snnlib.networks._pairs import NEURONS
@@ -31,18 +30,19 @@ def fuse(model: nn.Module, *, keep: Keep = "full", by_input: bool = True) -> nn.
         keep: What is kept for the way back, in bytes per neuron and step of float32:
             "full" (8), "bfloat16" (2.1; gradients move by about 1e-3 of their size), or
             "spikes" (0.1; every layer runs twice). Second derivatives need "full".
-        by_input: Lay the weights of linear layers out by input, in place: their values stay, their
-            memory is that of W transposed. Sums over few spikes then need no copy. Set it to False
-            for code that calls `.view` on these weights.
+        by_input: Lay the weights of the rows' linear layers out by input, in place: their values
+            stay, their memory is that of W transposed. Sums over few spikes then need no copy. Set
+            it to False for code that calls `.view` on these weights.
 
     Returns:
-        The fused network. Hooks on the model's containers are kept, and a model without such a row
-        is returned as a copy that shares its layers.
+        The fused network, with the hooks of the model's containers; the model itself if it holds no
+        such row.
 
     Raises:
         ValueError: If `keep` is another word, or the model is no module.
 
     Example:
+        >>> import torch
         >>> from snnlib.neurons import LIF
         >>> model = nn.Sequential(nn.Linear(3, 100), LIF(), nn.Linear(100, 2), LIF())
         >>> fused = fuse(model)
@@ -56,20 +56,17 @@ def fuse(model: nn.Module, *, keep: Keep = "full", by_input: bool = True) -> nn.
         raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if keep not in KEEP:
         raise ValueError(f"keep must be one of {', '.join(map(repr, KEEP))}; got {keep!r}")
-    if by_input:
-        with torch.no_grad():
-            for layer in model.modules():
-                if type(layer) is nn.Linear:
-                    layer.weight.data = layer.weight.data.t().contiguous().t()
-    return _fused(model, keep, {})
+    return _fused(model, keep, by_input, {})
 
 
-def _fused(module: nn.Module, keep: Keep, done: dict[nn.Module, nn.Module]) -> nn.Module:
+def _fused(
+    module: nn.Module, keep: Keep, by_input: bool, done: dict[nn.Module, nn.Module]
+) -> nn.Module:
     """A copy of the containers down to those that are changed; the rest is shared."""
     if module in done:
         return done[module]
     children = {
-        name: None if child is None else _fused(child, keep, done)
+        name: None if child is None else _fused(child, keep, by_input, done)
         for name, child in module._modules.items()
     }
     in_a_row = isinstance(module, FeedForward) or (
@@ -84,5 +81,8 @@ def _fused(module: nn.Module, keep: Keep, done: dict[nn.Module, nn.Module]) -> n
             if type(module) is nn.Sequential:
                 result.__class__ = FeedForward
             result.keep = keep  # type: ignore[assignment]
+            for layer in children.values():
+                if by_input and type(layer) is nn.Linear:
+                    layer.weight.data = layer.weight.data.t().contiguous().t()
     done[module] = result
     return result
