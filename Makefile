@@ -3,6 +3,8 @@
 # make serve   render the book and serve it on localhost
 # make lab     open the chapters in JupyterLab
 # make profile where the chapters' time goes: the slowest cells
+# make bench   time the library against products and other libraries, into results/benchmarks
+# make bench-quick   the same at small sizes, in two minutes, kept in _build
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make lint    ruff, mypy, and the layers of the library
@@ -11,7 +13,7 @@
 # PYTHON=python3.12        the interpreter that makes the environment (3.11 or newer)
 # PIP_OPTIONS="..."        passed to every pip install
 # CHAPTERS="lif-neuron"    chapters that `make book` is to render alone, for a look (book)
-# ARGS="..."               passed to pytest (test), to the runners (seeds, portability) or to JupyterLab (lab)
+# ARGS="..."               passed to pytest (test), to the runners (seeds, portability, bench) or to JupyterLab (lab)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,7 +29,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test serve lab profile seeds portability lint env clean distclean
+.PHONY: book test serve lab profile bench bench-quick seeds portability lint env clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -45,6 +47,12 @@ lab: $(VENV)/lab
 
 profile: env
 	@$(RUN) -m tools.profile $(ARGS)
+
+bench: env
+	@$(RUN) -m benchmarks $(ARGS)
+
+bench-quick: env
+	@$(RUN) -m benchmarks --quick $(ARGS)
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)

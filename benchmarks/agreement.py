@@ -1,0 +1,80 @@
+"""Do two networks with the same weights make the same spikes and gradients?
+
+Float32 products round differently by another route or other block sizes; a potential within that
+rounding of the threshold then spikes in one and not in the other, and what follows differs. So the
+share of spikes that differ is small but not zero, and grows with depth. In float64 the same
+comparison shows whether the equations are the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["agreement", "compare"]
+
+SAMPLES = 4
+"""Samples of the batch that are compared in float64."""
+
+Run = Callable[[Tensor], Tensor]
+
+
+def compare(
+    first: Run, second: Run, parameters: Iterable[nn.Parameter], current: Tensor, cotangent: Tensor
+) -> tuple[float, float]:
+    """Share of outputs that differ, and relative distance of all gradients.
+
+    Both networks must hold the same parameters.
+
+    Example:
+        >>> linear = nn.Linear(3, 2)
+        >>> x, y = torch.ones(1, 1, 3), torch.ones(1, 1, 2)
+        >>> compare(linear, linear, linear.parameters(), x, y)
+        (0.0, 0.0)
+    """
+    parameters = list(parameters)
+    one, two = first(current), second(current)
+    differ = (one != two).double().mean().item()
+    if not one.requires_grad:
+        return differ, 0.0
+    of_one, of_two = (
+        torch.cat([g.flatten().double() for g in torch.autograd.grad(out, parameters, cotangent)])
+        for out in (one, two)
+    )
+    scale = of_two.norm().item()
+    distance = (of_one - of_two).norm().item()
+    return differ, distance / scale if scale else float(distance > 0)
+
+
+def agreement(
+    first: nn.Module, second: nn.Module, current: Tensor, cotangent: Tensor, *, backward: bool
+) -> dict[str, float]:
+    """The comparison in float32, as it is timed, and of a few samples in float64.
+
+    Args:
+        first: A network.
+        second: The one that it should agree with, with the same parameters.
+        current: Input [T, batch, ...].
+        cotangent: Gradient of the output.
+        backward: Whether gradients are compared too.
+
+    Returns:
+        "spikes" and "spikes64", and with gradients "gradient" and "gradient64".
+    """
+    with torch.set_grad_enabled(backward):
+        # first: a module that has run may keep tensors of a graph, which cannot be copied
+        both = copy.deepcopy(nn.ModuleList([first, second])).double()
+        few = slice(0, SAMPLES)
+        exact = compare(
+            both[0],
+            both[1],
+            both[0].parameters(),
+            current[:, few].double(),
+            cotangent[:, few].double(),
+        )
+        found = compare(first, second, first.parameters(), current, cotangent)
+    rows = {"spikes": found[0], "spikes64": exact[0]}
+    return rows | ({"gradient": found[1], "gradient64": exact[1]} if backward else {})
