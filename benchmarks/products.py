@@ -67,7 +67,7 @@ class _OneDNN(torch.autograd.Function):
         return _product(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """One product for each gradient that is wanted."""
         x, weight = ctx.saved_tensors
         return (
@@ -139,7 +139,7 @@ class RecurrentProducts(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         """One product a step, and one for the weight."""
         current, weight = ctx.saved_tensors
         out = torch.empty_like(grad)
