@@ -9,12 +9,14 @@ comparison shows whether the equations are the same.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["agreement", "compare"]
+from benchmarks.ours import Variant
+
+__all__ = ["agreement", "agreements", "compare"]
 
 SAMPLES = 4
 """Samples of the batch that are compared in float64."""
@@ -78,3 +80,16 @@ def agreement(
         found = compare(first, second, first.parameters(), current, cotangent)
     rows = {"spikes": found[0], "spikes64": exact[0]}
     return rows | ({"gradient": found[1], "gradient64": exact[1]} if backward else {})
+
+
+def agreements(
+    variants: Mapping[str, Variant], current: Tensor, cotangent: Tensor, *, backward: bool
+) -> dict[str, dict[str, float]]:
+    """Every variant of ours against the network whose layers are called one by one."""
+    plain = variants["snnlib, unfused"].run
+    found = {}
+    for name, variant in variants.items():
+        assert isinstance(variant.run, nn.Module) and isinstance(plain, nn.Module)
+        with variant.context():
+            found[name] = agreement(variant.run, plain, current, cotangent, backward=backward)
+    return found

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Variant:
         context: What has to hold while it runs, on the way back too.
     """
 
-    run: Callable[[Tensor], Tensor]
+    run: nn.Module | Callable[[Tensor], Tensor]
     context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
 
@@ -85,7 +86,7 @@ def variants(network: nn.Sequential) -> tuple[dict[str, Variant], dict[str, str]
         except ValueError as error:
             skipped[name] = str(error)
         else:
-            found[name] = Variant(network, lambda setting=setting: switch(**setting))
+            found[name] = Variant(network, partial(switch, **setting))
     return found, skipped
 
 

@@ -19,7 +19,18 @@ from snnlib import interop
 from snnlib.neurons import LIF
 from snnlib.surrogate import Surrogate
 
-__all__ = ["PEERS", "Layered", "Peer", "PlainLoop", "Spike", "installed", "layered"]
+__all__ = [
+    "PEERS",
+    "Layered",
+    "Peer",
+    "PlainLoop",
+    "Spike",
+    "installed",
+    "layered",
+    "norse_cell",
+    "of_peer",
+    "spikingjelly_node",
+]
 
 
 class Spike(torch.autograd.Function):
@@ -33,7 +44,7 @@ class Spike(torch.autograd.Function):
         return (v > 0).to(v.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Replace the derivative by the surrogate's."""
         return grad * ctx.surrogate.derivative(*ctx.saved_tensors), None
 
@@ -212,3 +223,18 @@ def layered(
         else:
             layers.append(linear(layer) if isinstance(layer, nn.Linear) else layer)
     return Layered(layers)
+
+
+def of_peer(
+    network: nn.Sequential,
+    peer: Peer,
+    leak: float,
+    threshold: float,
+    linear: Callable[[nn.Linear], nn.Module] = lambda layer: layer,
+) -> Layered:
+    """A network of ours with the neurons of a peer, all with one leak and threshold."""
+
+    def neuron(_: LIF) -> nn.Module:
+        return peer.neuron(leak, threshold)
+
+    return layered(network, neuron, linear)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import ours, peers, products
-from benchmarks.agreement import agreement
+from benchmarks.agreement import agreement, agreements
 from benchmarks.cells.workload import (
     LEAK,
     THRESHOLD,
@@ -77,7 +77,7 @@ def _peers(work: Workload, options: Options, result: Result) -> dict[str, Varian
     found: dict[str, Variant] = {}
     cotangent = cotangent_of(work)
     for peer in here:
-        network = peers.layered(work.network, lambda _, make=peer.neuron: make(LEAK, THRESHOLD))
+        network = peers.of_peer(work.network, peer, LEAK, THRESHOLD)
         network.to(options.device)
         found[peer.name] = Variant(network)
         equals = peers.Layered(
@@ -93,11 +93,7 @@ def _peers(work: Workload, options: Options, result: Result) -> dict[str, Varian
             result.skipped[swapped] = "torch's convolutions are oneDNN's already"
         else:
             found[swapped] = Variant(
-                peers.layered(
-                    work.network,
-                    lambda _, make=peer.neuron: make(LEAK, THRESHOLD),
-                    products.OneDNNLinear,
-                )
+                peers.of_peer(work.network, peer, LEAK, THRESHOLD, products.OneDNNLinear)
             )
     return found
 
@@ -125,12 +121,7 @@ def measure(name: str, title: str, make: Callable[[bool], Workload], options: Op
     own, missing = ours.variants(work.network)
     result.skipped |= skipped | missing
     cotangent = cotangent_of(work)
-    plain = own["snnlib, unfused"].run
-    for label, variant in own.items():
-        with variant.context():
-            result.agreement[label] = agreement(
-                variant.run, plain, work.current, cotangent, backward=work.backward
-            )
+    result.agreement = agreements(own, work.current, cotangent, backward=work.backward)
     found |= own | _peers(work, options, result)
     rows = cotangent.flatten(0, 1)
     calls = {}

@@ -68,7 +68,7 @@ def calls_of(work: Workload, options: Options, result: Result) -> dict[str, Call
     found |= {name: variant for name, variant in own.items() if name in LEVERS}
     here, absent = peers.installed()
     for peer in here:
-        network = peers.layered(work.network, lambda _, make=peer.neuron: make(LEAK, THRESHOLD))
+        network = peers.of_peer(work.network, peer, LEAK, THRESHOLD)
         found[peer.name] = ours.Variant(network.to(options.device))
     result.skipped |= skipped | absent
     cotangent = cotangent_of(work)

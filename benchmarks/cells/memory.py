@@ -19,7 +19,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -75,7 +76,7 @@ def networks_of(depth: int, width: int, current: Tensor) -> Iterator[tuple[str, 
     network.to(current.device)
     yield from ours.variants(network)[0].items()
     for peer in peers.installed()[0]:
-        made = peers.layered(network, lambda _, make=peer.neuron: make(LEAK, THRESHOLD))
+        made = peers.of_peer(network, peer, LEAK, THRESHOLD)
         yield peer.name, ours.Variant(made.to(current.device))
 
 
@@ -97,11 +98,13 @@ def bytes_per_neuron_step(variant: ours.Variant, current: Tensor, neurons: int) 
         out.backward(torch.ones_like(out))  # makes the gradients of the weights, too
         del out
         cotangent = torch.ones_like(current)
+        now: Callable[[], int]
+        peak: Callable[[], int]
         if current.device.type == "cuda":
             now, peak = torch.cuda.memory_allocated, torch.cuda.max_memory_allocated
             torch.cuda.reset_peak_memory_stats()
         else:
-            now, peak = lambda: resident("VmRSS"), lambda: resident("VmHWM")
+            now, peak = partial(resident, "VmRSS"), partial(resident, "VmHWM")
             forget_peak()
         before = now()
         out = variant.run(current)
@@ -154,8 +157,10 @@ def _in_a_process(arguments: list[str], environment: dict[str, str]) -> dict[str
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(name: str, depth: int, width: int, steps: int, batch: int, device: str) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure one variant in this process and print it."""
+    name, *numbers, device = arguments
+    depth, width, steps, batch = map(int, numbers)
     torch.set_num_threads(1)
     current = spikes((steps, batch, width), RATE).to(device)
     for label, variant in networks_of(depth, width, current):
@@ -168,4 +173,4 @@ def main(name: str, depth: int, width: int, steps: int, batch: int, device: str)
 CELLS: dict[str, Callable[[Options], Result]] = {"memory": measure}
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6])
+    main(sys.argv[1:])

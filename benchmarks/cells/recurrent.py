@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks import ours, peers, products
-from benchmarks.agreement import agreement
+from benchmarks.agreement import agreement, agreements
 from benchmarks.cells.workload import generator, mean_rate, once, spikes
 from benchmarks.harness import Options, clock_of, interleave
 from benchmarks.ours import Variant
 from benchmarks.result import Result
 from snnlib.networks import FeedForward
 from snnlib.neurons import LIF, RecurrentLIF
+from snnlib.resets import RecurrentReset
 
 __all__ = ["CELLS"]
 
@@ -177,7 +178,7 @@ def ours_with(weight: nn.Parameter, neuron: LIF) -> RecurrentLIF:
         len(weight),
         threshold=neuron.threshold,
         leak=neuron.leak,
-        reset=neuron.reset,
+        reset=cast(RecurrentReset, neuron.reset),
         surrogate=neuron.surrogate,
         detach_reset=neuron.detach_reset,
         self_connections=True,
@@ -211,12 +212,7 @@ def measure(name: str, title: str, batch: int, options: Options) -> Result:
     result.bases = list(found)
     own, missing = ours.variants(network)
     result.skipped |= missing
-    plain = own["snnlib, unfused"].run
-    for label, variant in own.items():
-        with variant.context():
-            result.agreement[label] = agreement(
-                variant.run, plain, current, cotangent, backward=True
-            )
+    result.agreement = agreements(own, current, cotangent, backward=True)
     found |= own | _peers(first, weight, result, current, cotangent)
     calls = {
         label: once(variant.run, (first, weight), current, cotangent, variant.context)

@@ -31,7 +31,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """What a method cannot do without, or does better with."""
 
-CONVOLUTIONS = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+CONVOLUTIONS: tuple[int | str, ...] = (
+    64,
+    "M",
+    128,
+    "M",
+    256,
+    256,
+    "M",
+    512,
+    512,
+    "M",
+    512,
+    512,
+    "M",
+)
 """VGG-11 (Simonyan & Zisserman 2015): channels of each convolution, M halves the image."""
 
 
