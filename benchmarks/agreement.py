@@ -9,7 +9,7 @@ comparison shows whether the equations are the same.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,30 +21,26 @@ __all__ = ["agreement", "agreements", "compare"]
 SAMPLES = 4
 """Samples of the batch that are compared in float64."""
 
-Run = Callable[[Tensor], Tensor]
-
 
 def compare(
-    first: Run, second: Run, parameters: Iterable[nn.Parameter], current: Tensor, cotangent: Tensor
+    first: nn.Module, second: nn.Module, current: Tensor, cotangent: Tensor
 ) -> tuple[float, float]:
     """Share of outputs that differ, and relative distance of all gradients.
 
-    Both networks must hold the same parameters.
+    Both networks must have equal parameters in the same order.
 
     Example:
         >>> linear = nn.Linear(3, 2)
-        >>> x, y = torch.ones(1, 1, 3), torch.ones(1, 1, 2)
-        >>> compare(linear, linear, linear.parameters(), x, y)
+        >>> compare(linear, linear, torch.ones(1, 1, 3), torch.ones(1, 1, 2))
         (0.0, 0.0)
     """
-    parameters = list(parameters)
     one, two = first(current), second(current)
     differ = (one != two).double().mean().item()
     if not one.requires_grad:
         return differ, 0.0
     of_one, of_two = (
-        torch.cat([g.flatten().double() for g in torch.autograd.grad(out, parameters, cotangent)])
-        for out in (one, two)
+        torch.cat([g.flatten().double() for g in torch.autograd.grad(out, weights, cotangent)])
+        for out, weights in ((one, list(first.parameters())), (two, list(second.parameters())))
     )
     scale = of_two.norm().item()
     distance = (of_one - of_two).norm().item()
@@ -58,7 +54,7 @@ def agreement(
 
     Args:
         first: A network.
-        second: The one that it should agree with, with the same parameters.
+        second: The one that it should agree with, with equal parameters.
         current: Input [T, batch, ...].
         cotangent: Gradient of the output.
         backward: Whether gradients are compared too.
@@ -73,11 +69,10 @@ def agreement(
         exact = compare(
             both[0],
             both[1],
-            both[0].parameters(),
             current[:, few].double(),
             cotangent[:, few].double(),
         )
-        found = compare(first, second, first.parameters(), current, cotangent)
+        found = compare(first, second, current, cotangent)
     rows = {"spikes": found[0], "spikes64": exact[0]}
     return rows | ({"gradient": found[1], "gradient64": exact[1]} if backward else {})
 

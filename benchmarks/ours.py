@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -18,11 +18,11 @@ from snnlib import networks
 
 __all__ = ["KEEPS", "LEVERS", "Variant", "variants"]
 
-KEEPS = ("float32", "bfloat16", "spikes")
+KEEPS: tuple[Literal["full", "bfloat16", "spikes"], ...] = ("full", "bfloat16", "spikes")
 """What `networks.fuse` may keep for the way back."""
 
 LEVERS: dict[str, dict[str, Any]] = {
-    "MKL": {"dense": "mkl"},
+    "torch": {"dense": "torch"},
     "oneDNN": {"dense": "onednn"},
     "sparse": {"sparse": True},
     "dense": {"sparse": False},
@@ -50,28 +50,37 @@ def forced() -> Callable[..., contextlib.AbstractContextManager[Any]] | None:
     return getattr(importlib.import_module("snnlib.products"), "forced", None)
 
 
-def variants(network: nn.Sequential) -> tuple[dict[str, Variant], dict[str, str]]:
+def variants(
+    network: nn.Sequential, plain: nn.Sequential
+) -> tuple[dict[str, Variant], dict[str, str]]:
     """What this version of the library has, and why the rest is missing.
 
-    All share the network's parameters.
+    Args:
+        network: The network as it is built; as it is, and with the switches of products.
+        plain: Its copy in torch's layout (`peers.contiguous`), whose layers are called one by one.
+
+    Returns:
+        Variants by name, and reasons by name. The fused networks share a copy of the weights,
+        because `networks.fuse` lays them out anew.
 
     Example:
-        >>> found, skipped = variants(networks.mlp([4, 3, 2]))
+        >>> found, skipped = variants(*[networks.mlp([4, 3, 2])] * 2)
         >>> list(found)[:2]
         ['snnlib', 'snnlib, unfused']
     """
     found = {
         "snnlib": Variant(network),
-        "snnlib, unfused": Variant(layered(network, lambda neuron: neuron)),
+        "snnlib, unfused": Variant(layered(plain, lambda neuron: neuron)),
     }
     skipped = {}
+    own = copy.deepcopy(network)
     for keep in KEEPS:
         name = f"snnlib, fused, keeps {keep}"
         if not hasattr(networks, "fuse"):
             skipped[name] = "this version has no networks.fuse"
             continue
         try:
-            found[name] = Variant(fused(network, keep))
+            found[name] = Variant(networks.fuse(own, keep=keep))
         except ValueError as error:
             skipped[name] = str(error)
     switch = forced()
@@ -88,10 +97,3 @@ def variants(network: nn.Sequential) -> tuple[dict[str, Variant], dict[str, str]
         else:
             found[name] = Variant(network, partial(switch, **setting))
     return found, skipped
-
-
-def fused(network: nn.Sequential, keep: str) -> nn.Module:
-    """The network fused, with the same parameters; the one given stays as it is."""
-    # the copy shares the parameters: fuse may work in place
-    same = {id(parameter): parameter for parameter in network.parameters()}
-    return networks.fuse(copy.deepcopy(network, same), keep=keep)  # type: ignore[attr-defined]

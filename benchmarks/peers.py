@@ -6,6 +6,7 @@ ours with the same equations and the same surrogate, read from the foreign modul
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "Peer",
     "PlainLoop",
     "Spike",
+    "contiguous",
     "installed",
     "layered",
     "norse_cell",
@@ -238,3 +240,14 @@ def of_peer(
         return peer.neuron(leak, threshold)
 
     return layered(network, neuron, linear)
+
+
+def contiguous(network: nn.Sequential) -> nn.Sequential:
+    """A copy of a network with the same numbers and weights laid out as torch lays them out.
+
+    Ours may lay them out otherwise for its own products, which others shall not have to bear.
+    """
+    made = copy.deepcopy(network)
+    for parameter in made.parameters():
+        parameter.data = parameter.data.contiguous()
+    return made

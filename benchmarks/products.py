@@ -118,7 +118,7 @@ def chain(
             fan_in = own.weight[0].numel()
             with torch.no_grad():
                 drawn = torch.randn(own.weight.shape, generator=generator)
-                own.weight.copy_(drawn / fan_in**0.5)
+                own.weight.data = drawn / fan_in**0.5
             layers.append(linear(own) if isinstance(own, nn.Linear) else own)
         elif isinstance(layer, nn.Flatten):
             layers.append(nn.Flatten(1))

@@ -70,19 +70,19 @@ def baselines(work: Workload, options: Options) -> tuple[dict[str, Variant], dic
     return found, skipped
 
 
-def _peers(work: Workload, options: Options, result: Result) -> dict[str, Variant]:
+def _peers(
+    work: Workload, plain: nn.Sequential, options: Options, result: Result
+) -> dict[str, Variant]:
     """The other libraries with the same weights, and with their products swapped."""
     here, missing = peers.installed()
     result.skipped |= missing
     found: dict[str, Variant] = {}
     cotangent = cotangent_of(work)
     for peer in here:
-        network = peers.of_peer(work.network, peer, LEAK, THRESHOLD)
+        network = peers.of_peer(plain, peer, LEAK, THRESHOLD)
         network.to(options.device)
         found[peer.name] = Variant(network)
-        equals = peers.Layered(
-            [peer.equal(m) if _is_peer(m, work.network) else m for m in network.layers]
-        )
+        equals = peers.Layered([peer.equal(m) if _is_peer(m, plain) else m for m in network.layers])
         result.agreement[peer.name] = agreement(
             network, equals, work.current, cotangent, backward=work.backward
         )
@@ -93,7 +93,7 @@ def _peers(work: Workload, options: Options, result: Result) -> dict[str, Varian
             result.skipped[swapped] = "torch's convolutions are oneDNN's already"
         else:
             found[swapped] = Variant(
-                peers.of_peer(work.network, peer, LEAK, THRESHOLD, products.OneDNNLinear)
+                peers.of_peer(plain, peer, LEAK, THRESHOLD, products.OneDNNLinear)
             )
     return found
 
@@ -118,11 +118,12 @@ def measure(name: str, title: str, make: Callable[[bool], Workload], options: Op
     result.about["rate"] = mean_rate(work.network, work.current)
     found, skipped = baselines(work, options)
     result.bases = list(found)
-    own, missing = ours.variants(work.network)
+    plain = peers.contiguous(work.network)
+    own, missing = ours.variants(work.network, plain)
     result.skipped |= skipped | missing
     cotangent = cotangent_of(work)
     result.agreement = agreements(own, work.current, cotangent, backward=work.backward)
-    found |= own | _peers(work, options, result)
+    found |= own | _peers(work, plain, options, result)
     rows = cotangent.flatten(0, 1)
     calls = {}
     for label, variant in found.items():

@@ -63,12 +63,13 @@ def calls_of(work: Workload, options: Options, result: Result) -> dict[str, Call
     work.current = work.current.to(options.device)
     found, skipped = baselines(work, options)
     result.bases = list(found)
-    own, missing = ours.variants(work.network)
+    plain = peers.contiguous(work.network)
+    own, missing = ours.variants(work.network, plain)
     skipped |= {name: why for name, why in missing.items() if name in LEVERS}
     found |= {name: variant for name, variant in own.items() if name in LEVERS}
     here, absent = peers.installed()
     for peer in here:
-        network = peers.of_peer(work.network, peer, LEAK, THRESHOLD)
+        network = peers.of_peer(plain, peer, LEAK, THRESHOLD)
         found[peer.name] = ours.Variant(network.to(options.device))
     result.skipped |= skipped | absent
     cotangent = cotangent_of(work)

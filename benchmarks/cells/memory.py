@@ -74,9 +74,10 @@ def networks_of(depth: int, width: int, current: Tensor) -> Iterator[tuple[str, 
     )
     calibrate_(network, current[:, :8].cpu(), RATE)
     network.to(current.device)
-    yield from ours.variants(network)[0].items()
+    plain = peers.contiguous(network)
+    yield from ours.variants(network, plain)[0].items()
     for peer in peers.installed()[0]:
-        made = peers.of_peer(network, peer, LEAK, THRESHOLD)
+        made = peers.of_peer(plain, peer, LEAK, THRESHOLD)
         yield peer.name, ours.Variant(made.to(current.device))
 
 
@@ -126,7 +127,7 @@ def measure(options: Options) -> Result:
         result.kind, result.skipped[""] = "skipped", f"this system has no {CLEAR}"
         return result
     probe = networks.mlp([width, width], encode=False)
-    own, missing = ours.variants(probe)
+    own, missing = ours.variants(probe, probe)
     here, absent = peers.installed()
     result.skipped |= missing | absent
     sizes = [str(size) for size in (depth, width, steps, batch)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks import ours, peers, products
 from benchmarks.agreement import agreement, agreements
+from benchmarks.cells.feed_forward import parameters_of
 from benchmarks.cells.workload import generator, mean_rate, once, spikes
 from benchmarks.harness import Options, clock_of, interleave
 from benchmarks.ours import Variant
@@ -210,12 +211,12 @@ def measure(name: str, title: str, batch: int, options: Options) -> Result:
     cotangent = torch.randn(steps, batch, width, generator=generator(4)).to(device)
     found = _products(first, weight, result, device)
     result.bases = list(found)
-    own, missing = ours.variants(network)
+    own, missing = ours.variants(network, peers.contiguous(network))
     result.skipped |= missing
     result.agreement = agreements(own, current, cotangent, backward=True)
     found |= own | _peers(first, weight, result, current, cotangent)
     calls = {
-        label: once(variant.run, (first, weight), current, cotangent, variant.context)
+        label: once(variant.run, parameters_of(variant.run), current, cotangent, variant.context)
         for label, variant in found.items()
     }
     result.seconds = interleave(calls, rounds=options.rounds, clock=clock_of(options))
