@@ -31,10 +31,10 @@ SIZES: dict[str, list[int]] = {
 }
 QUICK_BASE = {"steps": 4, "depth": 4, "width": 64, "batch": 16}
 QUICK_SIZES: dict[str, list[int]] = {
-    "steps": [2, 8, 32],
-    "depth": [4, 8, 16],
-    "width": [64, 128, 256],
-    "batch": [8, 32, 128],
+    "steps": [1, 4, 16],
+    "depth": [3, 6, 12],
+    "width": [32, 64, 128],
+    "batch": [4, 16, 64],
 }
 RATE = 0.1
 

@@ -100,8 +100,10 @@ def measure(options: Options) -> Result:
     }
     with tempfile.TemporaryDirectory() as folder:
         calls["one checkpoint"] = lambda: checkpoint.write(Path(folder) / "run.pt", run.state())
-        # an update is short and the overhead small: more rounds than elsewhere
-        result.seconds = interleave(calls, rounds=5 * options.rounds, clock=clock_of(options))
+        # an update is short and the overhead small: more rounds at full size
+        result.seconds = interleave(
+            calls, rounds=(1 if options.quick else 5) * options.rounds, clock=clock_of(options)
+        )
     result.bases = ["bare loop"]
     return result
 
