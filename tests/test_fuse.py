@@ -82,7 +82,7 @@ def test_spikes_and_gradients_are_those_of_the_layers_alone(kind, reset, detach,
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 @pytest.mark.parametrize("reset", RESETS)
 def test_bfloat16_moves_gradients_by_its_rounding(kind, reset):
-    """Each slope is off by at most the relative change of σ' over a rounding of 2^-9 of v."""
+    """Each slope is off by the change of σ' over a rounding of at most 2^-8 of v."""
     network, x = network_of(kind, reset=reset)
     spikes, wanted = outputs_of(alone(network), x)
     found_spikes, found = outputs_of(fuse(network, keep="bfloat16"), x)

@@ -28,7 +28,7 @@ def fuse(model: nn.Module, *, keep: Keep = "full", by_input: bool = True) -> nn.
     Args:
         model: A network of layers in a row, or one that holds such rows.
         keep: What is kept for the way back, in bytes per neuron and step of float32:
-            "full" (8), "bfloat16" (2.1; gradients move by about 1e-3 of their size), or
+            "full" (8), "bfloat16" (2.1; gradients move by some thousandths of their size), or
             "spikes" (0.1; every layer runs twice). Second derivatives need "full".
         by_input: Lay the weights of the rows' linear layers out by input, in place: their values
             stay, their memory is that of W transposed. Sums over few spikes then need no copy. Set
