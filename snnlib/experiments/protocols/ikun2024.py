@@ -12,7 +12,8 @@ __all__ = ["IKUN_FASHION"]
 METHODS: dict[str, Settings] = {
     # What their code draws: a normal law of gain 4/π for every layer (first of its two versions).
     "ikun code": {"method": "normal", "gain": 4 / math.pi},
-    # What their formula becomes with the right moments: the pass forward keeps its variance.
+    # Not their formula but the forward condition with the right moments, that is Eq. 10; the label
+    # is that of the stored rows.
     "ikun2024": {"method": "ikun2024", "balance": "forward"},
     "glorot": {"method": "glorot", "distribution": "uniform"},
     "kaiming": {"method": "kaiming", "distribution": "uniform"},
