@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,36 @@ def test_covariance_map_agrees_with_a_wide_layer(reset):
     # 10 different entries; Student t with 39 degrees of freedom exceeds 7 with probability 2e-8
     assert np.all(np.abs(products.mean(axis=0) - step.covariance) < 7 * error)
     assert np.all(error / np.abs(step.covariance) < 0.02)  # so a 20 % error is caught
+
+
+def test_mean_at_the_second_step_is_that_of_the_first_spikes():
+    """From rest it is -θp, a tenth of the stationary -θp/(1 - β) at leak 0.9."""
+    samples = 60_000
+    step = meanfield.covariance_map(
+        np.ones((2, 2)),
+        6.3,
+        leak=0.9,
+        threshold=1.25,
+        samples=samples,
+        generator=torch.Generator().manual_seed(5),
+    )
+    drawn = 1.9 / math.sqrt(samples)  # standard error of the mean of (1 + β) I
+    assert abs(step.mean[1] + 1.25 * step.rate[0]) < 4.5 * drawn
+
+
+def test_below_the_critical_gain_silence_moves_through_the_steps():
+    assert meanfield.critical_gain(1.0) > 5
+    covariance, alive = np.ones((6, 6)), []
+    source = torch.Generator().manual_seed(6)
+    for _ in range(61):
+        step = meanfield.covariance_map(
+            covariance, 5.0, leak=0.9, threshold=1.0, samples=4096, generator=source
+        )
+        covariance = step.covariance
+        alive.append(step.rate > 0)
+    first = [int(layer.argmax()) for layer in alive if layer.any()]  # first step with spikes
+    assert first == sorted(first) and first[0] == 0 and first[20] > 1
+    assert alive[20][-1] and not alive[60].any()
 
 
 def test_covariance_map_of_a_deterministic_neuron():

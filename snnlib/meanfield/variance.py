@@ -143,8 +143,9 @@ def critical_gain(threshold: ArrayLike) -> Any:
     r"""Smallest gain at which a layer can sustain activity: G_c(θ) = θ² / max_z z²·Q(z).
 
     A fixed point q = G·Q(θ/√q) with z = θ/√q satisfies θ²/G = z²·Q(z), which has a solution
-    iff θ²/G is at most the maximum of the right-hand side.  Below G_c activity dies at any
-    width; the maximum is attained at z = θ_c of `critical_threshold`.
+    iff θ²/G is at most the maximum of the right-hand side.  Below G_c the activity of
+    the first step dies at any width, that of each later step some layers behind it; the maximum is
+    attained at z = θ_c of `critical_threshold`.
 
     Args:
         threshold: θ ≥ 0, a number or an array.
