@@ -303,6 +303,32 @@ def test_conditions_3_and_4_exclude_each_other(leak, threshold, detach):
         assert law.second_moment > law.dampening**2
 
 
+def printed_third_and_fourth(low, high, *, n=100, leak=0.9, theta=1.0, below=(0.0, 0.0)):
+    """γ of CIII and E[σ'²] of CIV as they are printed, for weights of two values."""
+    first, square = below  # n_in max w_in γ_in, and n_in E[w_in²] E[σ'_in²]
+    gamma = (1 - leak - first) / ((n - 1) * high - theta * high / low)
+    second = (1 - leak**2 - square) / ((n - 1) * (low**2 + high**2) / 2 + theta**2)
+    assert gamma > 0 and second > 0
+    return gamma, second
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"low": 0.0102, "high": 0.03},  # no negative weight
+        {"low": -1.0, "high": 0.001},  # the most negative one is the largest
+        # the same of the weights from a layer below: max w_in 0.001, E[w_in²] 0.37, E[σ'_in²] 1/2
+        {"low": -0.1, "high": 0.1, "n": 2, "theta": 0.01, "below": (0.001, 0.185)},
+    ],
+)
+def test_the_printed_conditions_3_and_4_meet_without_their_premises(setting):
+    gamma, second = printed_third_and_fourth(**setting)
+    assert second < gamma**2
+    kept = {"low": -0.02, "high": 0.03}
+    gamma, second = printed_third_and_fourth(**kept, below=(0.05, 0.05**2))
+    assert second > gamma**2
+
+
 # --- Sharpness ------------------------------------------------------------------------------------
 
 FORMULAS = {

@@ -2,9 +2,10 @@ r"""Laws of the weights and the surrogate of one recurrent layer, found step by 
 
 A `Rule` says what the mean and the variance of the recurrent weights (conditions I and II) and the
 dampening (III) must be; the sharpness (IV) follows from the balance of the gradient's variance.
-Which of the four hold is the user's choice; III and IV exclude each other.  Since σ' <= γ, IV needs
-γ²((n−1) E[w_rec²] + ρ²) >= 1 − β² without a layer below, while III with max w_rec >= −min w_rec
-makes the left side at most (1 − β)² < 1 − β².
+Which of the four hold is the user's choice; III and IV exclude each other for 0 < −min w_rec <=
+max w_rec and a leak.  Since σ' <= γ, IV needs γ²((n−1) E[w_rec²] + ρ²) >= 1 − β² without a layer
+below, while III then makes the left side at most (1 − β)² < 1 − β².  Without a negative weight the
+printed III has a pole at min w_rec = ρ/(n−1) and both can hold; with a detached reset it has none.
 
 Neurons whose threshold adapts count with θ + κ/2,
 their mean threshold at rate 1/2; III and IV leave out the gradient through the adaptation.
