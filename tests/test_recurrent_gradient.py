@@ -10,9 +10,11 @@ from snnlib.meanfield import (
     backward_second_moment,
     gradient_growth,
     growth_of,
+    growth_with_memory,
     least_input_variance,
     rate_at_half,
     rate_fixed_points,
+    slope_correlation,
 )
 from snnlib.neurons import AdaptiveLIF, RecurrentLIF
 from snnlib.surrogate import Surrogate
@@ -141,3 +143,110 @@ def test_a_growth_of_what_is_no_number_is_refused(change, message):
 def test_a_growth_is_of_a_recurrent_layer():
     with pytest.raises(ValueError, match="layer must be a RecurrentLIF or an AdaptiveLIF"):
         growth_of(torch.nn.Linear(3, 3), torch.zeros(2, 2, 3))
+
+
+# --- Slopes that change over time -----------------------------------------------------------------
+
+
+def second_moments(leak, gain, correlation, steps):
+    """V_k by counting: pairs of paths that pass the same weights, the i-th at times a and b."""
+    lags = [gain * correlation[min(d, len(correlation) - 1)] for d in range(steps + 1)]
+    waits = leak ** np.arange(steps + 1.0)
+    last = np.zeros((steps + 1, steps + 1))  # pairs whose last passages were at a and b
+    last[0, 0] = 1.0
+    for a in range(1, steps + 1):
+        for b in range(1, steps + 1):
+            before = waits[a - 1 :: -1][:a] @ last[:a, :b] @ waits[b - 1 :: -1][:b]
+            last[a, b] = lags[abs(a - b)] * before
+    return [waits[k::-1] @ last[: k + 1, : k + 1] @ waits[k::-1] for k in range(steps + 1)]
+
+
+REMEMBERED = [
+    (0.9, 0.7, [0.5, 0.3, 0.22, 0.15, 0.04]),
+    (0.4, 2.1, [0.3, 0.11, 0.2, 0.07]),  # not monotone
+    (0.95, 1.0, [0.2, 0.032**2]),  # drawn anew
+]
+
+
+@pytest.mark.parametrize(("leak", "gain", "correlation"), REMEMBERED)
+def test_growth_with_memory_is_that_of_pairs_of_paths(leak, gain, correlation):
+    counted = second_moments(leak, gain, correlation, 120)
+    growth = growth_with_memory(leak=leak, gain=gain, correlation=correlation)
+    assert growth == pytest.approx(math.sqrt(counted[120] / counted[119]), rel=1e-4)
+    stay = growth_with_memory(leak=leak, gain=gain, correlation=correlation[:1])
+    mean = leak + math.sqrt(gain * correlation[-1])
+    assert stay == pytest.approx(leak + math.sqrt(gain * correlation[0]))
+    assert mean * 1.01 < growth < stay / 1.01
+
+
+@pytest.mark.parametrize("leak", [0.3, 0.95])
+def test_slopes_drawn_anew_have_a_growth_in_closed_form(leak):
+    gain, first, second = 1.3, 0.2, 0.35
+    apart = gain * (second - first**2)
+    most = math.sqrt(4 * leak**2 * gain * first**2 + apart**2)
+    growth = growth_with_memory(leak=leak, gain=gain, correlation=[second, first**2])
+    assert growth == pytest.approx(math.sqrt(leak**2 + gain * first**2 + most), rel=1e-12)
+    no_mean = growth_with_memory(leak=leak, gain=gain, correlation=[second, 0.0])
+    assert no_mean == pytest.approx(math.sqrt(leak**2 + gain * second))  # as weights drawn anew
+    assert growth_with_memory(leak=0.0, gain=gain, correlation=[second, first**2]) == pytest.approx(
+        math.sqrt(gain * second)
+    )
+
+
+def test_a_wide_layer_grows_by_it():
+    """Two neighbours are told apart: slopes by their mean, and slopes that stay."""
+    n, leak, gain, share, height = 1500, 0.95, 1.0, 0.02, 3.0
+    random, steps, networks = np.random.default_rng(5), 24, 6
+    found = []
+    for _ in range(networks):
+        weight = random.normal(0, math.sqrt(gain / n), (n, n)).astype(np.float32)
+        back = random.normal(size=(12, n)).astype(np.float32)
+        size = [np.square(back).mean()]
+        for _ in range(steps):
+            slope = height * (random.random((12, n)) < share).astype(np.float32)
+            back = leak * back + slope * (back @ weight)
+            size.append(np.square(back).mean())
+        found.append((size[24] / size[8]) ** (1 / 32))
+    correlation = [share * height**2, (share * height) ** 2]
+    growth = growth_with_memory(leak=leak, gain=gain, correlation=correlation)
+    assert abs(np.mean(found) - growth) < 5 * np.std(found, ddof=1) / math.sqrt(networks) < 0.02
+    assert growth - (leak + math.sqrt(gain) * share * height) > 0.04
+    assert leak + math.sqrt(gain * correlation[0]) - growth > 0.3
+
+
+def test_a_correlation_is_the_mean_over_pairs():
+    slopes = torch.rand(7, 2, 3, generator=torch.Generator().manual_seed(0))
+    found = slope_correlation(slopes, 2)
+    rows = slopes.double().numpy()
+    expected = [np.mean([rows[t] * rows[t + d] for t in range(7 - d)]) for d in range(3)]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"leak": -0.1}, "leak must be"),
+        ({"leak": 1.1}, r"leak must be in \[0, 1\], got 1.1"),
+        ({"gain": -1.0}, "gain must be"),
+        ({"correlation": []}, r"correlation must be C\(0\)"),
+        ({"correlation": [0.1, -0.1]}, "correlation must be finite and >= 0"),
+        ({"correlation": [0.1, math.nan]}, "correlation must be finite and >= 0"),
+    ],
+)
+def test_growth_with_memory_refuses(change, message):
+    setting = {"leak": 0.9, "gain": 1.0, "correlation": [0.1]} | change
+    with pytest.raises(ValueError, match=message):
+        growth_with_memory(**setting)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "lags", "message"),
+    [
+        (torch.ones(3, 2), 3, r"lags must be in \[0, 3\), got 3"),
+        (torch.ones(0, 2), 0, "slopes must be finite"),
+        (torch.tensor([1.0, math.inf]), 0, "slopes must be finite"),
+    ],
+)
+def test_a_correlation_of_what_is_no_slope_is_refused(slopes, lags, message):
+    with pytest.raises(ValueError, match=message):
+        slope_correlation(slopes, lags)

@@ -8,6 +8,7 @@ from snnlib.meanfield.finite_width import (
     spike_count_law,
 )
 from snnlib.meanfield.growth import LayerGrowth, layer_growth
+from snnlib.meanfield.memory import growth_with_memory, slope_correlation
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
 from snnlib.meanfield.outlook import GradientSignal, Outlook, gradient_signal, outlook
 from snnlib.meanfield.rate import gain_for_rate
@@ -81,6 +82,7 @@ __all__ = [
     "gradient_growth",
     "gradient_signal",
     "growth_of",
+    "growth_with_memory",
     "joint_sharpness",
     "largest_rate",
     "layer_growth",
@@ -92,6 +94,7 @@ __all__ = [
     "rate_at_half",
     "rate_fixed_points",
     "rate_map",
+    "slope_correlation",
     "spike_count_law",
     "spike_moments",
     "static_std",

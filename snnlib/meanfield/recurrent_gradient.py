@@ -268,8 +268,9 @@ def gradient_growth(weight: Tensor, slopes: Tensor, *, leak: Number) -> float:
 
     r = max β + max(√((n − 1) E[w²] E[σ'²]), |J| E[σ']),    J = (n − 1) E[w],
 
-    an estimate: the first of the two is the gain of gradients that differ between neurons, the
-    second of the part that all neurons share.
+    an estimate for a detached reset: the first of the two is the gain of gradients that differ
+    between neurons, for slopes that stay, which is the most (`growth_with_memory` counts with
+    slopes that change); the second is that of the part that all neurons share.
 
     Args:
         weight: Recurrent weights [n, n]; the diagonal is not read.
