@@ -15,6 +15,7 @@ from snnlib.meanfield import (
     rate_at_half,
     rate_fixed_points,
     slope_correlation,
+    spectral_radius,
 )
 from snnlib.neurons import AdaptiveLIF, RecurrentLIF
 from snnlib.surrogate import Surrogate
@@ -250,3 +251,56 @@ def test_growth_with_memory_refuses(change, message):
 def test_a_correlation_of_what_is_no_slope_is_refused(slopes, lags, message):
     with pytest.raises(ValueError, match=message):
         slope_correlation(slopes, lags)
+
+
+# --- Slopes that differ and stay ------------------------------------------------------------------
+
+DIFFERENT = [  # two values of the slopes, share of the first, leak, gain, reset
+    ((0.0, 1.0), 0.5, 0.5, 2.0, 1.0),
+    ((0.1, 0.9), 0.7, 0.8, 0.6, 1.7),
+    ((0.2, 1.5), 0.4, 0.95, 0.5, 0.3),
+    ((0.0, 0.6), 0.8, 0.9, 1.1, 0.0),  # detached
+]
+
+
+@pytest.mark.parametrize(("values", "share", "leak", "gain", "reset"), DIFFERENT)
+def test_the_edge_is_that_of_eigenvalues(values, share, leak, gain, reset):
+    n = 700
+    random = np.random.default_rng(8)
+    slopes = np.where(np.arange(n) < share * n, *values)
+    weight = random.normal(0, math.sqrt(gain / n), (n, n))
+    step = np.diag(leak - reset * slopes) + slopes[:, None] * weight
+    reached = np.abs(np.linalg.eigvals(step)).max()
+    radius = spectral_radius(torch.tensor(slopes), leak=leak, gain=gain, reset=reset)
+    assert reached == pytest.approx(radius, rel=0.05)  # eigenvalues stray by about n^(-1/2)
+    by_moments = abs(leak - reset * slopes.mean()) + math.sqrt(gain * (slopes**2).mean())
+    if reset:
+        assert abs(by_moments / reached - 1) > 0.09
+    else:
+        assert radius == pytest.approx(by_moments)
+
+
+def test_equal_slopes_have_the_radius_of_their_moments():
+    for leak, slope, gain, reset in ((0.5, 1.2, 0.7, 1.0), (0.9, 0.3, 2.0, 0.5)):
+        radius = spectral_radius(torch.full((5, 4), slope), leak=leak, gain=gain, reset=reset)
+        assert radius == pytest.approx(abs(leak - reset * slope) + math.sqrt(gain) * slope)
+    silent = spectral_radius(torch.zeros(3), leak=0.4, gain=2.0, reset=1.0)
+    assert silent == 0.4
+    assert spectral_radius(torch.ones(3), leak=0.4, gain=0.0, reset=1.0) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"leak": 1.1}, r"leak must be in \[0, 1\], got 1.1"),
+        ({"gain": -1.0}, "gain must be"),
+        ({"reset": -1.0}, "reset must be"),
+        ({"slopes": torch.zeros(0)}, "slopes must be finite and >= 0, at least one"),
+        ({"slopes": torch.tensor([-0.1])}, "slopes must be finite and >= 0"),
+        ({"slopes": torch.tensor([math.nan])}, "slopes must be finite and >= 0"),
+    ],
+)
+def test_a_radius_of_what_is_no_slope_is_refused(change, message):
+    setting = {"leak": 0.5, "gain": 1.0, "reset": 1.0, "slopes": torch.ones(2)} | change
+    with pytest.raises(ValueError, match=message):
+        spectral_radius(setting.pop("slopes"), **setting)

@@ -2,6 +2,7 @@
 
 from snnlib.meanfield.backward import matched_sharpness, surrogate_second_moment
 from snnlib.meanfield.covariance import CovarianceStep, covariance_map
+from snnlib.meanfield.edge import spectral_radius
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
     extinction_probability,
@@ -95,6 +96,7 @@ __all__ = [
     "rate_fixed_points",
     "rate_map",
     "slope_correlation",
+    "spectral_radius",
     "spike_count_law",
     "spike_moments",
     "static_std",
