@@ -99,12 +99,6 @@ class Trajectory:
     def _partials(self, u: Tensor, x: Tensor) -> Partials:
         return Partials(u, x, self.threshold, self.leak, self.settings)
 
-    @property
-    def is_detached(self) -> bool:
-        """Whether the carry's derivative by u knows nothing of u."""
-        settings = self.settings
-        return (settings.detach_reset or settings.reset == "none") and not settings.relative
-
     def steps(self, low: int, high: int) -> Partials:
         """The partial derivatives at the steps low to high."""
         return self._partials(self.membrane[low:high], self.spikes[low:high])
@@ -148,7 +142,13 @@ def adjoint(
 
     # All steps at once and out of place, or in place, in blocks that fit the processor's cache.
     whole = recorded() or mapped_gradient(grad_membrane, grad_spikes)
-    if overwrite and not whole and grad_membrane is None and not any(need) and run.is_detached:
+    if (
+        overwrite
+        and not whole
+        and grad_membrane is None
+        and not any(need)
+        and run.settings.is_detached
+    ):
         return _overwritten(run, grad_spikes), None, None, None, None
     steps = run.membrane.shape[0]
     size = steps if whole else block(run.membrane)

@@ -47,6 +47,11 @@ class Settings:
     relative: bool
     check: bool
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether λ asks of the potential for σ'(u - θ) alone."""
+        return (self.detach_reset or self.reset == "none") and not self.relative
+
     @classmethod
     def of_call(
         cls,

@@ -122,13 +122,17 @@ class _WeightedLIF(torch.autograd.Function):
         start = None if membrane0 is None else (membrane0, torch.zeros_like(membrane0))
         if ctx.bits:
             x = _unpacked(x, ctx.shape, ctx.dtype)
+        need_x, need_weight, need_bias, *need, _ = ctx.needs_input_grad
         if node.keep == "bfloat16":
             spikes = (membrane > 0).to(ctx.dtype)
-            membrane = membrane.to(ctx.dtype).add_(threshold)
+            membrane = membrane.to(ctx.dtype)
+            if node.neuron.is_detached and not any(need):
+                threshold = 0.0  # λ asks for u - θ alone
+            else:
+                membrane.add_(threshold)
         elif node.keep == "spikes":
             membrane, spikes = _run(x, weight, bias, threshold, leak, start, node)
 
-        need_x, need_weight, need_bias, *need, _ = ctx.needs_input_grad
         run = Trajectory(membrane, spikes, threshold, leak, start, node.neuron)
         ours = node.keep != "full" or not torch._C._autograd._get_current_graph_task_keep_graph()
         total, *constants = adjoint(run, None, grad, (*need, False), overwrite=ours)

@@ -38,7 +38,8 @@ def is_sparse(x: Tensor, weight: Tensor) -> bool:
     if x.shape[0] < rows or weight.shape[0] < LEAST[1]:
         return False
     part = x[::SAMPLE] if x.shape[0] >= 8 * SAMPLE else x
-    return bool(np.count_nonzero(part.numpy()) <= LIMIT * part.numel())
+    fired = np.not_equal(part.detach().numpy(), 0)
+    return bool(np.count_nonzero(fired) <= LIMIT * part.numel())
 
 
 def sums(x: Tensor, table: Tensor, ones: bool = False) -> Tensor:
