@@ -97,14 +97,14 @@ class _WeightedLIF(torch.autograd.Function):
             ctx.node = node
             ctx.numbers, tensors = numbers_apart((threshold, leak))
             ctx.bits = node.keep != "full" and node.product.spikes
-            ctx.shape, ctx.dtype = x.shape, x.dtype
+            ctx.shape, ctx.dtype, ctx.order = x.shape, x.dtype, _order(x)
             kept: tuple[Tensor | None, ...] = (None, None)
             if node.keep == "full":
                 kept = (membrane, spikes)
             elif node.keep == "bfloat16":
                 kept = (membrane.sub_(threshold).bfloat16(), None)
             ctx.save_for_backward(
-                _packed(x) if ctx.bits else x, weight, bias, *tensors, membrane0, *kept
+                _packed(x, ctx.order) if ctx.bits else x, weight, bias, *tensors, membrane0, *kept
             )
             del membrane, kept
             if node.keep != "full":
@@ -121,7 +121,7 @@ class _WeightedLIF(torch.autograd.Function):
             return _differentiable(ctx, grad, (x, weight, bias, threshold, leak, membrane0))
         start = None if membrane0 is None else (membrane0, torch.zeros_like(membrane0))
         if ctx.bits:
-            x = _unpacked(x, ctx.shape, ctx.dtype)
+            x = _unpacked(x, ctx.shape, ctx.order, ctx.dtype)
         need_x, need_weight, need_bias, *need, _ = ctx.needs_input_grad
         if node.keep == "bfloat16":
             spikes = (membrane > 0).to(ctx.dtype)
@@ -191,11 +191,19 @@ def _differentiable(ctx: Any, grad: Tensor, inputs: tuple[Any, ...]) -> tuple[An
 # --- Spikes as bits -------------------------------------------------------------------------------
 
 
-def _packed(x: Tensor) -> Tensor:
-    """Eight spikes a byte."""
-    return torch.from_numpy(np.packbits((x != 0).contiguous().view(-1).numpy()))
+def _order(x: Tensor) -> list[int]:
+    """Dimensions as they lie in memory: images may have their channels last."""
+    return sorted(range(x.dim()), key=lambda dim: x.stride(dim), reverse=True)
 
 
-def _unpacked(bits: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    spikes = np.unpackbits(bits.numpy(), count=shape.numel())
-    return torch.from_numpy(spikes).view(shape).to(dtype)
+def _packed(x: Tensor, order: list[int]) -> Tensor:
+    """Eight spikes a byte, in the order of the memory."""
+    spikes = (x.permute(order) != 0).contiguous().view(-1)
+    return torch.from_numpy(np.packbits(spikes.numpy()))
+
+
+def _unpacked(bits: Tensor, shape: torch.Size, order: list[int], dtype: torch.dtype) -> Tensor:
+    """The spikes, as they lay in memory."""
+    spikes = torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()))
+    lying = spikes.view([shape[dim] for dim in order]).to(dtype)
+    return lying.permute([order.index(dim) for dim in range(len(order))])
