@@ -463,6 +463,13 @@ def test_bad_arguments_are_refused(arguments, message):
         fuse(arguments[0], **arguments[1])
 
 
+def test_a_word_that_is_set_by_hand_is_refused_too():
+    network, x = network_of("mlp")
+    network.keep = "float32"
+    with pytest.raises(ValueError, match=r"keep must be None or one of .*, got 'float32'"):
+        network(x)
+
+
 def test_a_training_step_is_that_of_the_layers_alone():
     """Three updates of Adam in float64: weights agree to rounding."""
     weights = []

@@ -141,6 +141,11 @@ def test_unknown_libraries_are_refused():
     wanted = "dense must be one of auto, torch, onednn; got 'mkl'"
     with pytest.raises(ValueError, match=wanted), forced(dense="mkl"):
         pass
+    with (
+        pytest.raises(ValueError, match="sparse must be True, False or None; got 2"),
+        forced(sparse=2),
+    ):
+        pass
     command = [sys.executable, "-c", "import snnlib.products"]
     done = subprocess.run(command, env={"SNNLIB_DENSE": "blas"}, capture_output=True, text=True)
     assert "SNNLIB_DENSE must be one of auto, torch, onednn; got 'blas'" in done.stderr

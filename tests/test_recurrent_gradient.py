@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from snnlib import meanfield
 from snnlib.meanfield import (
     backward_second_moment,
     gradient_growth,
@@ -243,7 +244,7 @@ def test_growth_with_memory_refuses(change, message):
 @pytest.mark.parametrize(
     ("slopes", "lags", "message"),
     [
-        (torch.ones(3, 2), 3, r"lags must be in \[0, 3\), got 3"),
+        (torch.ones(3, 2), 3, r"lags must be an integer in \[0, 3\), got 3"),
         (torch.ones(0, 2), 0, "slopes must be finite"),
         (torch.tensor([1.0, math.inf]), 0, "slopes must be finite"),
     ],
@@ -304,3 +305,29 @@ def test_a_radius_of_what_is_no_slope_is_refused(change, message):
     setting = {"leak": 0.5, "gain": 1.0, "reset": 1.0, "slopes": torch.ones(2)} | change
     with pytest.raises(ValueError, match=message):
         spectral_radius(setting.pop("slopes"), **setting)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: meanfield.spectral_radius([0.0, 1.0], leak=0.5, gain=1.0),
+            "slopes must be a tens",
+        ),
+        (
+            lambda: meanfield.slope_correlation([[1.0], [0.0]], 1),
+            "slopes must be a tensor, got list",
+        ),
+        (
+            lambda: meanfield.slope_correlation(torch.ones(3, 1), 1.5),
+            "an integer in .0, 3., got 1.5",
+        ),
+        (
+            lambda: meanfield.growth_with_memory(leak=0.5, gain=1.0, correlation="ab"),
+            "correlation must be numbers",
+        ),
+    ],
+)
+def test_what_is_no_tensor_or_number_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

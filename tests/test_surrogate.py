@@ -243,8 +243,14 @@ def test_in_place_it_is_the_same_bit_by_bit(shape, dtype):
     wanted, place = surrogate.derivative(v), v.data_ptr()
     found = surrogate.derivative_(v)
     assert torch.equal(found, wanted) and found.data_ptr() == place
-    with pytest.raises(ValueError, match=r"v must be float32 or float64, got torch\.bfloat16"):
+    with pytest.raises(
+        ValueError, match=r"v must be a float32 or float64 tensor, got torch\.bfloat16"
+    ):
         surrogate.derivative_(v.bfloat16())
+    with pytest.raises(ValueError, match="tensor, got float"):
+        surrogate.derivative_(1.0)
+    with pytest.raises(ValueError, match="must not require a gradient"):
+        surrogate.derivative_(v.requires_grad_())
 
 
 def test_numbers_and_arrays():

@@ -16,6 +16,7 @@ from benchmarks.cells.workload import (
     LEAK,
     THRESHOLD,
     calibrate_,
+    even,
     generator,
     mean_rate,
     once,
@@ -151,13 +152,7 @@ def parameters_of(run: Any) -> list[nn.Parameter]:
 def deep(batch: int, quick: bool) -> Workload:
     """A deep network whose layers all fire at 7 %."""
     depth, width, steps, rate = (20, 500, 10, 0.07) if quick else (100, 1000, 20, 0.07)
-    network = networks.mlp(
-        [width] * (depth + 1),
-        threshold=THRESHOLD,
-        leak=LEAK,
-        encode=False,
-        generator=generator(0),
-    )
+    network = even(depth, width)
     current = spikes((steps, batch, width), rate)
     calibrate_(network, current, rate)
     about = {"depth": depth, "width": width, "steps": steps, "batch": batch}

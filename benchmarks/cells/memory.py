@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import ours, peers
-from benchmarks.cells.workload import LEAK, THRESHOLD, calibrate_, generator, spikes
+from benchmarks.cells.workload import LEAK, THRESHOLD, calibrate_, even, spikes
 from benchmarks.harness import Options
 from benchmarks.result import Result
 from snnlib import networks
@@ -65,13 +65,7 @@ def forget_peak() -> None:
 
 def networks_of(depth: int, width: int, current: Tensor) -> Iterator[tuple[str, ours.Variant]]:
     """The variants, with the same weights; later ones are built when they are asked for."""
-    network = networks.mlp(
-        [width] * (depth + 1),
-        threshold=THRESHOLD,
-        leak=LEAK,
-        encode=False,
-        generator=generator(0),
-    )
+    network = even(depth, width)
     calibrate_(network, current[:, :8].cpu(), RATE)
     network.to(current.device)
     plain = peers.contiguous(network)

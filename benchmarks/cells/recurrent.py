@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -65,7 +66,7 @@ class Products(nn.Module):
         return products.RecurrentProducts.apply(current, self.weight, self.route)
 
 
-class Loop(nn.Module):
+class Loop(nn.Module, abc.ABC):
     """A neuron of one step in a loop of the user's own: `step(current, state)`."""
 
     def __init__(self, weight: nn.Parameter, linear: Linear, node: nn.Module) -> None:
@@ -75,9 +76,9 @@ class Loop(nn.Module):
     def start(self) -> Any:
         """State before the first step."""
 
+    @abc.abstractmethod
     def step(self, current: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Spikes and state after one step."""
-        raise NotImplementedError
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes of all steps."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.cells.workload import LEAK, THRESHOLD, generator
+from benchmarks.cells.workload import LEAK, THRESHOLD, even, generator
 from benchmarks.harness import Options, clock_of, interleave
 from benchmarks.result import Result
 from snnlib import init, meanfield, networks, probe
@@ -52,13 +52,7 @@ CONVOLUTIONS: tuple[int | str, ...] = (
 def mlp(quick: bool) -> tuple[nn.Module, Tensor]:
     """Twenty layers."""
     depth, width, steps, batch = (6, 256, 4, 32) if quick else (20, 1024, 10, 64)
-    network = networks.mlp(
-        [width] * (depth + 1),
-        threshold=THRESHOLD,
-        leak=LEAK,
-        encode=False,
-        generator=generator(0),
-    )
+    network = even(depth, width)
     x = torch.randn(batch, width, generator=generator(1))
     return network, networks.constant(x, steps)
 

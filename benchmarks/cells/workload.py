@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.products import WEIGHTS
+from snnlib import networks
 from snnlib.neurons import LIF
 
-__all__ = ["LEAK", "THRESHOLD", "calibrate_", "generator", "mean_rate", "once", "spikes"]
+__all__ = ["LEAK", "THRESHOLD", "calibrate_", "even", "generator", "mean_rate", "once", "spikes"]
 
 LEAK, THRESHOLD = 0.5, 1.0
 """Exact in binary, so that every library holds the same numbers."""
@@ -21,6 +22,13 @@ LEAK, THRESHOLD = 0.5, 1.0
 def generator(seed: int) -> torch.Generator:
     """Random numbers of the benchmarks."""
     return torch.Generator().manual_seed(seed)
+
+
+def even(depth: int, width: int) -> networks.FeedForward:
+    """Fully connected layers of one width, from a seed."""
+    return networks.mlp(
+        [width] * (depth + 1), threshold=THRESHOLD, leak=LEAK, encode=False, generator=generator(0)
+    )
 
 
 def spikes(shape: tuple[int, ...], rate: float, seed: int = 1) -> Tensor:

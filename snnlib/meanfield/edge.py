@@ -39,8 +39,8 @@ def spectral_radius(slopes: Tensor, *, leak: float, gain: float, reset: float = 
         others; see `growth_with_memory`.
 
     Raises:
-        ValueError: If a number is outside its range, or there are no slopes, or one of them is
-            negative or not finite.
+        ValueError: If a number is outside its range, or the slopes are no tensor, none at all, or
+            one of them is negative or not finite.
 
     Source: derived in the book.
 
@@ -56,6 +56,8 @@ def spectral_radius(slopes: Tensor, *, leak: float, gain: float, reset: float = 
         raise ValueError(f"leak must be in [0, 1], got {leak!r}")
     check_from_zero("gain", gain)
     check_from_zero("reset", reset)
+    if not isinstance(slopes, Tensor):
+        raise ValueError(f"slopes must be a tensor, got {type(slopes).__name__} {slopes!r}")
     values = slopes.detach().double().flatten().numpy(force=True)
     if not values.size or not (np.isfinite(values).all() and (values >= 0).all()):
         raise ValueError(f"slopes must be finite and >= 0, at least one, got {slopes!r}")

@@ -61,7 +61,10 @@ def growth_with_memory(*, leak: float, gain: float, correlation: Sequence[float]
     if leak > 1:
         raise ValueError(f"leak must be in [0, 1], got {leak!r}")
     check_from_zero("gain", gain)
-    lags = gain * np.asarray(correlation, dtype=float)
+    try:
+        lags = gain * np.asarray(correlation, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"correlation must be numbers C(0), ..., got {correlation!r}") from None
     if lags.ndim != 1 or not lags.size:
         raise ValueError(f"correlation must be C(0), C(1), ..., got {correlation!r}")
     if not (np.isfinite(lags).all() and (lags >= 0).all()):
@@ -108,10 +111,12 @@ def slope_correlation(slopes: Tensor, lags: int) -> list[float]:
         >>> slope_correlation(torch.tensor([[1.0], [0.0], [1.0]]), 2)
         [0.6666..., 0.0, 1.0]
     """
+    if not isinstance(slopes, Tensor):
+        raise ValueError(f"slopes must be a tensor, got {type(slopes).__name__} {slopes!r}")
     if slopes.ndim == 0 or slopes.numel() == 0 or not bool(slopes.isfinite().all()):
         raise ValueError(f"slopes must be finite and [T, ..., n], got {tuple(slopes.shape)}")
     steps = len(slopes)
-    if not 0 <= lags < steps:
-        raise ValueError(f"lags must be in [0, {steps}), got {lags!r}")
+    if not isinstance(lags, int) or not 0 <= lags < steps:
+        raise ValueError(f"lags must be an integer in [0, {steps}), got {lags!r}")
     exact = slopes.detach().double()
     return [float((exact[d:] * exact[: steps - d]).mean()) for d in range(lags + 1)]

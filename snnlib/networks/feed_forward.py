@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from snnlib.networks._pairs import fusable, is_neuron, product_of, run_pair, spikes_after
 from snnlib.networks.settings import check_integer
-from snnlib.neurons._weighted import Keep
+from snnlib.neurons._weighted import KEEP, Keep
 from snnlib.products import apply
 
 
@@ -64,13 +64,16 @@ class FeedForward(nn.Sequential):
         """Output of the last layer.
 
         Raises:
-            ValueError: If the current has fewer than the three dimensions [T, batch, features].
+            ValueError: If the current has fewer than the three dimensions [T, batch, features], or
+                `keep` is no word that `fuse` knows.
         """
         if current.dim() < 3:
             raise ValueError(
                 "current must be [T, batch, features...] with at least three dimensions, "
                 f"got {tuple(current.shape)}"
             )
+        if self.keep not in (None, *KEEP):
+            raise ValueError(f"keep must be None or one of {KEEP}, got {self.keep!r}")
         keep = self.keep if self.keep is not None and fusable(current) else None
         layers, spikes, index = list(self), False, 0
         # In one function: torch.compile would trace a helper once for layers of all shapes.

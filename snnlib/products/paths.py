@@ -58,7 +58,7 @@ def forced(*, dense: Dense | None = None, sparse: bool | None = None) -> Iterato
             (None).
 
     Raises:
-        ValueError: If `dense` is another word.
+        ValueError: If `dense` is another word, or `sparse` none of the three.
 
     Example:
         >>> import torch
@@ -72,6 +72,8 @@ def forced(*, dense: Dense | None = None, sparse: bool | None = None) -> Iterato
     """
     if dense is not None and dense not in DENSE:
         raise ValueError(f"dense must be one of {', '.join(DENSE)}; got {dense!r}")
+    if sparse not in (None, True, False):
+        raise ValueError(f"sparse must be True, False or None; got {sparse!r}")
     chosen = paths() if dense is None else replace(paths(), dense=dense)
     _state.append(replace(chosen, sparse=sparse))
     try:

@@ -125,7 +125,7 @@ class Surrogate:
             v, which now holds σ'(v).
 
         Raises:
-            ValueError: If v has another dtype.
+            ValueError: If v is no such tensor.
 
         Source:
             Herranz-Celotti & Rouat 2022, Table S1.
@@ -135,8 +135,11 @@ class Surrogate:
             >>> Surrogate("arctan", dampening=0.5).derivative_(v), v
             (tensor([0.5000, 0.2500]), tensor([0.5000, 0.2500]))
         """
-        if v.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"v must be float32 or float64, got {v.dtype}")
+        kind = v.dtype if isinstance(v, Tensor) else type(v).__name__
+        if kind not in (torch.float32, torch.float64):
+            raise ValueError(f"v must be a float32 or float64 tensor, got {kind}")
+        if v.requires_grad and torch.is_grad_enabled():
+            raise ValueError("v must not require a gradient, got one that does: use derivative")
         bump_(self.shape, v, self.sharpness, self.tail)
         return v if self.dampening == 1 else v.mul_(self.dampening)
 
