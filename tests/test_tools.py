@@ -472,23 +472,26 @@ def test_a_claim_without_evidence_fails_a_full_run(tmp_path):
 
 
 def test_the_sensitive_tests_exist_and_names_are_unique():
-    assert all((ROOT / path).exists() for path in portability.SENSITIVE)
+    assert all((ROOT / path).exists() for path in portability.EVERY)
     names = [imitation.name for imitation in portability.IMITATIONS]
     assert len(set(names)) == len(names)
-    assert sum(path.startswith("notebooks/") for path in portability.SENSITIVE) == 3
+    for paths in (portability.BITS, portability.PLACES):
+        assert sum(path.startswith("notebooks/") for path in paths) == 3
+    whole = {imitation.name for imitation in portability.IMITATIONS if not imitation.tests}
+    assert whole == {"here", "torch default"}
 
 
 def test_an_imitation_reaches_the_tests_and_a_failing_one_fails(tmp_path, monkeypatch, capsys):
     test = tmp_path / "test_place.py"
     test.write_text("import os\ndef test_it(): assert os.environ['PLACE'] == 'there'\n")
+    # the project's conftest.py, as for its own tests
+    tests = (str(test), "-n0", "-p", "conftest")
     imitations = (
-        portability.Imitation("there", {"PLACE": "there"}),
-        portability.Imitation("elsewhere", {"PLACE": "elsewhere"}),
+        portability.Imitation("there", {"PLACE": "there"}, tests),
+        portability.Imitation("elsewhere", {"PLACE": "elsewhere"}, tests),
         portability.Imitation("nowhere", missing=lambda: "nobody can"),
     )
     monkeypatch.setattr(portability, "IMITATIONS", imitations)
-    # the project's conftest.py, as for its own tests
-    monkeypatch.setattr(portability, "SENSITIVE", (str(test), "-n0", "-p", "conftest"))
     monkeypatch.setattr(portability, "LOGS", tmp_path / "logs")
     assert portability.main(["there", "nowhere"]) == 0
     shown = capsys.readouterr().out

@@ -2,8 +2,8 @@
 
 Usage: ``python -m tools.portability [--list] [name ...]``.
 
-Everything runs here and with torch's plainest instructions; what depends on bits, on speed or on
-the place, and three chapters, run under each other imitation that this processor and the installed
+Everything runs here and with torch's plainest instructions; what depends on bits and speed, or on
+the place, runs with three chapters under each other imitation that this processor and the installed
 interpreters support. One table says what passed; what could not be imitated is listed as skipped.
 """
 
@@ -23,13 +23,22 @@ from tools import chapters
 
 LOGS = chapters.BUILD / "portability"
 
-SENSITIVE = (
-    *("notebooks/weight-variance-in-time.md", "notebooks/flat-minima.md", "notebooks/dialects.md"),
+BITS = (
+    *("notebooks/lif-neuron.md", "notebooks/dialects.md", "notebooks/gain-for-a-rate.md"),
     *("tests/test_experiments.py", "tests/test_checkpoint.py", "tests/test_training.py"),
-    *("tests/test_lif.py", "tests/test_init.py", "tests/test_membrane.py", "tests/test_tools.py"),
-    *("tests/test_data.py", "tests/test_figures.py", "snnlib/experiments"),
+    *("tests/test_lif.py", "tests/test_fuse.py", "tests/test_products.py", "tests/test_init.py"),
+    *("tests/test_membrane.py", "snnlib/experiments"),
 )
-"""What depends on bits, speed, cores, clock, locale or places; and three chapters."""
+"""What depends on bits, speed or cores; and three chapters."""
+
+PLACES = (
+    *("notebooks/lif-neuron.md", "notebooks/dialects.md", "notebooks/gain-for-a-rate.md"),
+    *("tests/test_experiments.py", "tests/test_checkpoint.py", "tests/test_data.py"),
+    *("tests/test_figures.py", "tests/test_tools.py", "snnlib/experiments"),
+)
+"""What depends on clock, locale, display or places; and the same chapters."""
+
+EVERY = tuple(dict.fromkeys((*BITS, *PLACES)))
 
 # Exits with 3 if torch has other instructions than are asked for.
 CAPABLE = (
@@ -44,7 +53,8 @@ class Imitation:
     Attributes:
         name: What the table calls it.
         environment: Variables that make it so.
-        everything: Whether all tests and chapters run.
+        tests: Paths of the tests and chapters that run; none means all.
+        options: More of pytest's options.
         prefix: Command in front of pytest's.
         missing: Why it cannot be imitated here; an empty text if it can.
         python: Its interpreter; None is the one that runs this.
@@ -52,7 +62,8 @@ class Imitation:
 
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
-    everything: bool = False
+    tests: tuple[str, ...] = BITS
+    options: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
     missing: Callable[[], str] = lambda: ""
     python: Path | None = None
@@ -66,7 +77,7 @@ def _torch(name: str) -> Imitation:
         done = subprocess.run(command, env={**os.environ, **variable})
         return "the processor or this torch has no such instructions" if done.returncode else ""
 
-    return Imitation(f"torch {name}", variable, everything=name == "default", missing=missing)
+    return Imitation(f"torch {name}", variable, () if name == "default" else BITS, missing=missing)
 
 
 def _flag(name: str, isa: str, flag: str) -> Imitation:
@@ -87,7 +98,7 @@ def _interpreter(version: str) -> Imitation:
             return ""
         return f"no environment; make env VENV=.venv-{version} PYTHON=python{version}"
 
-    return Imitation(f"python {version}", missing=missing, python=python)
+    return Imitation(f"python {version}", tests=EVERY, missing=missing, python=python)
 
 
 def _no_shared_memory() -> Imitation:
@@ -100,23 +111,24 @@ def _no_shared_memory() -> Imitation:
         done = subprocess.run([*prefix, "true"], capture_output=True)
         return "no right to hide /dev/shm" if done.returncode else ""
 
-    return Imitation("no /dev/shm", prefix=prefix, missing=missing)
+    return Imitation("no /dev/shm", tests=PLACES, prefix=prefix, missing=missing)
 
 
 IMITATIONS = (
-    Imitation("here", everything=True),
+    Imitation("here", tests=()),
     *map(_torch, ("default", "avx2", "avx512")),
     *(
         _flag(f"oneDNN {isa.lower()}", isa, flag)
         for isa, flag in (("SSE41", "sse4_1"), ("AVX2", "avx2"), ("AVX512_CORE", "avx512f"))
     ),
     *(Imitation(f"MKL {n.lower()}", {"MKL_CBWR": n}) for n in ("COMPATIBLE", "AVX2")),
-    *(Imitation(f"{n} threads", {"OMP_NUM_THREADS": str(n)}) for n in (2, 4)),
+    # One worker: two would have four or eight threads wait for each other on two cores.
+    *(Imitation(f"{n} threads", {"OMP_NUM_THREADS": str(n)}, options=("-n1",)) for n in (2, 4)),
     *map(_interpreter, ("3.12", "3.13")),
-    Imitation("home that cannot be written", {"HOME": os.devnull}),
+    Imitation("home that cannot be written", {"HOME": os.devnull}, PLACES),
     _no_shared_memory(),
-    Imitation("LANG=C", {"LANG": "C", "LC_ALL": "C"}),
-    Imitation("no display", {"DISPLAY": "", "MPLBACKEND": ""}),
+    Imitation("LANG=C", {"LANG": "C", "LC_ALL": "C"}, PLACES),
+    Imitation("no display", {"DISPLAY": "", "MPLBACKEND": ""}, PLACES),
 )
 
 
@@ -131,8 +143,8 @@ def run(imitation: Imitation) -> tuple[str, float]:
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{imitation.name.replace('/', '').replace(' ', '-')}.txt"
     python = str(imitation.python or sys.executable)
-    tests = [] if imitation.everything else list(SENSITIVE)
-    command = [*imitation.prefix, python, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+    pytest = (python, "-m", "pytest", "-p", "no:cacheprovider", *imitation.options)
+    command = [*imitation.prefix, *pytest, *imitation.tests]
     environment = {**os.environ, **imitation.environment}
     environment = {name: value for name, value in environment.items() if value}
     start = time.monotonic()

@@ -66,6 +66,7 @@ def integrate(
         before = u, x
 
 
+@np.errstate(all="ignore")  # as silent about infinite currents as torch
 def _integrate_small(
     current: Tensor, membrane: Tensor, spikes: Tensor, threshold: float, leak: float, rule: Any
 ) -> None:
