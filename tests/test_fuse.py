@@ -64,7 +64,7 @@ def outputs_of(network, x):
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 @pytest.mark.parametrize("reset", RESETS)
-@pytest.mark.parametrize(("detach", "learn"), itertools.product([True, False], repeat=2))
+@pytest.mark.parametrize(("detach", "learn"), list(itertools.product([True, False], repeat=2)))
 def test_spikes_and_gradients_are_those_of_the_layers_alone(kind, reset, detach, learn):
     network, x = network_of(
         kind, reset=reset, detach_reset=detach, learn_threshold=learn, learn_leak=learn

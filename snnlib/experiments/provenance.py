@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import snnlib
@@ -38,7 +38,8 @@ def provenance(command: str) -> dict[str, str | int]:
         among the kernels; `threads`.
     """
     versions = [f"python {platform.python_version()}", f"snnlib {snnlib.__version__}"]
-    versions += [f"{name} {metadata.version(name)}" for name in ("torch", "numpy")]
+    # torch's own word: its package's metadata may leave out how it was built ("+cpu", "+cu130")
+    versions += [f"torch {torch.__version__}", f"numpy {np.__version__}"]
     return {
         "command": command,
         "commit": _commit(),
