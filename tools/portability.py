@@ -89,6 +89,12 @@ def _flag(name: str, isa: str, flag: str) -> Imitation:
     return Imitation(name, {"ONEDNN_MAX_CPU_ISA": isa}, missing=missing)
 
 
+def _threads(count: int) -> Imitation:
+    """One worker, and threads that wait asleep: there may be more of them than cores."""
+    variables = {"OMP_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
+    return Imitation(f"{count} threads", variables, options=("-n1",))
+
+
 def _interpreter(version: str) -> Imitation:
     """An environment of another Python that `make env VENV=.venv-3.x PYTHON=python3.x` made."""
     python = chapters.ROOT / f".venv-{version}" / "bin" / "python"
@@ -122,8 +128,7 @@ IMITATIONS = (
         for isa, flag in (("SSE41", "sse4_1"), ("AVX2", "avx2"), ("AVX512_CORE", "avx512f"))
     ),
     *(Imitation(f"MKL {n.lower()}", {"MKL_CBWR": n}) for n in ("COMPATIBLE", "AVX2")),
-    # One worker: two would have four or eight threads wait for each other on two cores.
-    *(Imitation(f"{n} threads", {"OMP_NUM_THREADS": str(n)}, options=("-n1",)) for n in (2, 4)),
+    *map(_threads, (2, 4)),
     *map(_interpreter, ("3.12", "3.13")),
     Imitation("home that cannot be written", {"HOME": os.devnull}, PLACES),
     _no_shared_memory(),
