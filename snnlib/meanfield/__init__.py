@@ -1,7 +1,12 @@
 """Predictions for spiking networks at initialization, from infinite to finite width."""
 
-from snnlib.meanfield.backward import matched_sharpness, surrogate_second_moment
+from snnlib.meanfield.backward import (
+    matched_dampening,
+    matched_sharpness,
+    surrogate_second_moment,
+)
 from snnlib.meanfield.covariance import CovarianceStep, covariance_map
+from snnlib.meanfield.credit import Passage, credit, credited, passage
 from snnlib.meanfield.edge import spectral_radius
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
@@ -55,6 +60,7 @@ from snnlib.meanfield.variance import (
     fixed_points,
     variance_map,
 )
+from snnlib.meanfield.way_back import Stack, WayBack, two_inputs_through, way_back
 
 __all__ = [
     "CovarianceStep",
@@ -65,13 +71,18 @@ __all__ = [
     "LayerLaw",
     "NetworkLaw",
     "Outlook",
+    "Passage",
     "RateStep",
     "SpikeCountLaw",
+    "Stack",
     "SteadyState",
     "TwoInputStep",
     "TwoInputs",
+    "WayBack",
     "backward_second_moment",
     "covariance_map",
+    "credit",
+    "credited",
     "critical_gain",
     "critical_threshold",
     "discrete_kernel",
@@ -88,10 +99,12 @@ __all__ = [
     "largest_rate",
     "layer_growth",
     "least_input_variance",
+    "matched_dampening",
     "matched_sharpness",
     "network_law",
     "normal_deviation",
     "outlook",
+    "passage",
     "rate_at_half",
     "rate_fixed_points",
     "rate_map",
@@ -106,5 +119,7 @@ __all__ = [
     "synaptic_kernel",
     "two_input_gradient",
     "two_input_map",
+    "two_inputs_through",
     "variance_map",
+    "way_back",
 ]

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from snnlib.meanfield.two_inputs import TwoInputs, two_input_gradient, two_input_map
+from snnlib.meanfield.two_inputs import TwoInputs
+from snnlib.meanfield.way_back import two_inputs_through, way_back
 from snnlib.neurons.lif import Reset
 from snnlib.surrogate import Surrogate
 
@@ -88,13 +89,13 @@ def gradient_signal(
     readout: float = 1.0,
     surrogate: Surrogate | None = None,
     reset: Reset = "subtract",
+    detach_reset: bool = True,
     samples: int = 4096,
     generator: torch.Generator | None = None,
 ) -> GradientSignal:
     r"""Two inputs through a stack of wide layers, and their gradients back to the first.
 
-    `two_input_map` layer by layer, then `two_input_gradient` from a gradient of 1 by every spike
-    of the readout down.
+    `two_inputs_through`, then `way_back` from a gradient of 1 by every spike of the readout down.
 
     Args:
         moments: of the spikes in front of the first weights, see `two_inputs.spike_moments`.
@@ -105,6 +106,7 @@ def gradient_signal(
         readout: neurons of the readout over those of a hidden layer.
         surrogate: None is `Surrogate("arctan")`.
         reset: as in `snnlib.neurons.lif`.
+        detach_reset: whether gradients ignore that the reset depends on the spike.
         samples: neurons that are simulated in each layer.
         generator: random numbers; None is torch's global generator.
 
@@ -134,31 +136,23 @@ def gradient_signal(
         raise ValueError(f"depth must be an integer >= 0, got {depth!r}")
     if not 0 < readout < math.inf:
         raise ValueError(f"readout must be positive and finite, got {readout!r}")
-    rates, slopes = [], []
-    for _ in range(int(depth) + 1):
-        step = two_input_map(
-            moments,
-            gain,
-            leak=leak,
-            threshold=threshold,
-            surrogate=surrogate,
-            reset=reset,
-            samples=samples,
-            generator=generator,
-        )
-        moments = step.spikes
-        rates.append(np.diagonal(moments.own).copy())
-        slopes.append(step.slopes)
-    steps = len(rates[0])
-    above = TwoInputs(np.ones((steps, steps)), np.ones((steps, steps)))
-    coherence, size = [], []
-    for layer, slope in enumerate(reversed(slopes)):
-        below = two_input_gradient(above, slope, leak=leak)
-        coherence.append(below.coherence)
-        size.append(float(np.trace(below.own)) / steps)
-        scale = gain * (readout if layer == 0 else 1.0)
-        above = TwoInputs(scale * below.own, scale * below.crossed)
-    return GradientSignal(np.array(rates), np.array(coherence[::-1]), np.array(size[::-1]))
+    stack = two_inputs_through(
+        moments,
+        [gain] * (int(depth) + 1),
+        leak=leak,
+        threshold=threshold,
+        reset=reset,
+        samples=samples,
+        generator=generator,
+    )
+    # Down, the weights of the readout share among fewer neurons what comes from above.
+    back = way_back(
+        stack,
+        surrogate,
+        detach_reset=detach_reset,
+        gains=[gain] * int(depth) + [gain * readout],
+    )
+    return GradientSignal(stack.rate, back.coherence, back.size)
 
 
 def outlook(
@@ -174,6 +168,7 @@ def outlook(
     epsilon: float = 1e-8,
     surrogate: Surrogate | None = None,
     reset: Reset = "subtract",
+    detach_reset: bool = True,
     samples: int = 4096,
     generator: torch.Generator | None = None,
 ) -> Outlook:
@@ -199,6 +194,7 @@ def outlook(
         epsilon: ε > 0 of the optimizer, as Adam adds it to the size of a gradient.
         surrogate: None is `Surrogate("arctan")`.
         reset: as in `snnlib.neurons.lif`.
+        detach_reset: whether gradients ignore that the reset depends on the spike.
         samples: neurons that are simulated in each layer.
         generator: random numbers; None is torch's global generator.
 
@@ -236,6 +232,7 @@ def outlook(
         readout=classes / width,
         surrogate=surrogate,
         reset=reset,
+        detach_reset=detach_reset,
         samples=samples,
         generator=generator,
     )

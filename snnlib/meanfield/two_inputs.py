@@ -145,28 +145,11 @@ def two_input_map(
         >>> round(step.spikes.coherence, 12), round(step.slopes.coherence, 6)
         (1.0, 1.0)
     """
-    own, crossed = (_square(name, getattr(moments, name)) for name in TwoInputs._fields)
-    steps = len(own)
-    if crossed.shape != own.shape:
-        raise ValueError(f"moments must have one shape, got {own.shape} and {crossed.shape}")
-    if not 0 < gain < np.inf:
-        raise ValueError(f"gain must be positive and finite, got {gain!r}")
-    if samples < 1 or int(samples) != samples:
-        raise ValueError(f"samples must be an integer >= 1, got {samples!r}")
+    current = pair_currents(moments, gain, samples, generator)
     surrogate = Surrogate("arctan") if surrogate is None else surrogate
-    joint = gain * torch.cat([torch.cat([own, crossed], 1), torch.cat([crossed, own], 1)])
-    values, vectors = torch.linalg.eigh(joint)
-    if values[0] < -1e-8 * max(float(values[-1]), 1.0):
-        raise ValueError(
-            "moments must be those of two inputs, a positive semidefinite matrix, "
-            f"its smallest eigenvalue is {float(values[0]) / gain:.3g}"
-        )
-    root = vectors * values.clamp(min=0).sqrt()
-    normal = torch.randn(2 * steps, int(samples), generator=generator).double()
-    current = (root @ normal).view(2, steps, int(samples)).transpose(0, 1)
     trace = lif(current, leak=leak, threshold=threshold, reset=reset)
     slopes = surrogate.derivative(trace.membrane - threshold)
-    return TwoInputStep(_pairs(trace.spikes), _pairs(slopes))
+    return TwoInputStep(pair_moments(trace.spikes), pair_moments(slopes))
 
 
 def two_input_gradient(gradient: TwoInputs, slopes: TwoInputs, *, leak: float) -> TwoInputs:
@@ -224,7 +207,35 @@ def _square(name: str, matrix: Array) -> Tensor:
     return found
 
 
-def _pairs(values: Tensor) -> TwoInputs:
+def pair_currents(
+    moments: TwoInputs, gain: float, samples: int, generator: torch.Generator | None
+) -> Tensor:
+    """Currents [T, 2, samples] of neurons that two inputs drive through the same random weights.
+
+    Raises:
+        ValueError: As in `two_input_map`.
+    """
+    own, crossed = (_square(name, getattr(moments, name)) for name in TwoInputs._fields)
+    steps = len(own)
+    if crossed.shape != own.shape:
+        raise ValueError(f"moments must have one shape, got {own.shape} and {crossed.shape}")
+    if not 0 < gain < np.inf:
+        raise ValueError(f"gain must be positive and finite, got {gain!r}")
+    if samples < 1 or int(samples) != samples:
+        raise ValueError(f"samples must be an integer >= 1, got {samples!r}")
+    joint = gain * torch.cat([torch.cat([own, crossed], 1), torch.cat([crossed, own], 1)])
+    values, vectors = torch.linalg.eigh(joint)
+    if values[0] < -1e-8 * max(float(values[-1]), 1.0):
+        raise ValueError(
+            "moments must be those of two inputs, a positive semidefinite matrix, "
+            f"its smallest eigenvalue is {float(values[0]) / gain:.3g}"
+        )
+    root = vectors * values.clamp(min=0).sqrt()
+    normal = torch.randn(2 * steps, int(samples), generator=generator).double()
+    return (root @ normal).view(2, steps, int(samples)).transpose(0, 1)
+
+
+def pair_moments(values: Tensor) -> TwoInputs:
     """Moments of [T, 2, samples], symmetric in the two inputs."""
     samples = values.shape[2]
     both = torch.einsum("sak,tak->st", values, values) / (2 * samples)
