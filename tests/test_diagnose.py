@@ -432,7 +432,9 @@ def test_behind_synapses_a_lower_rate_keeps_layers_alive_that_a_higher_one_does_
     batch = torch.randn(40, 8, 100, generator=seeded())
     found = {}
     for rate in (0.1, 0.02):
-        initialize_(model, "rossbroich2022", rate=rate, example=batch, generator=seeded())
+        initialize_(
+            model, "rossbroich2022", rate=rate, example=batch, readout="draw", generator=seeded()
+        )
         found[rate] = diagnose(model, batch)
     finding = found[0.1].findings[0]
     assert finding.kind == "dead" and "if that was done, with rate=0.02" in finding.remedy

@@ -18,13 +18,15 @@ import torch
 from scipy.stats import t as student
 from torch import nn
 
-from snnlib import probe
-from snnlib.init import initialize_
+from snnlib import init, probe
 from snnlib.meanfield import LayerLaw, covariance_map, firing_probability, network_law
 from snnlib.networks import mlp
 
 DEPTH, WIDTH, BATCH, STEPS = 20, 1024, 32, 10
 LEVEL, NETWORKS = 1e-6, 24
+
+
+initialize_ = functools.partial(init.initialize_, readout="draw")  # no layer here is an output
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -222,7 +222,7 @@ def test_thresholds_of_several_neurons_are_averaged_as_probabilities():
 def test_each_weight_takes_the_threshold_of_the_layer_that_feeds_it():
     thresholds = [0.2, 0.6, 1.0, 1.4]
     network = mlp([SIDE] * 4, threshold=thresholds, init=None)
-    report = initialize_(network, "micheli2024", generator=seeded(10))
+    report = initialize_(network, "micheli2024", readout="draw", generator=seeded(10))
     assert [row.threshold for row in report] == thresholds[:-1]
     assert [(row.fed_by, row.drives) for row in report] == [
         ("lif0", "lif1"),
@@ -366,12 +366,12 @@ def test_what_an_unknown_operation_cuts_is_paired_by_the_order_of_execution():
 def test_a_shared_weight_is_drawn_once_or_refused():
     network = nn.Sequential(LIF(), nn.Linear(9, 9), LIF(), nn.Linear(9, 9), LIF())
     network[3].weight = network[1].weight
-    initialize_(network, "micheli2024", generator=seeded(15))
+    initialize_(network, "micheli2024", readout="draw", generator=seeded(15))
     assert torch.equal(network[1].weight, micheli2024_(torch.empty(9, 9), 1.0, seeded(15)))
     network[0] = LIF(threshold=0.5)
     before = network[1].weight.clone()
     with pytest.raises(ValueError, match="different gains"):
-        initialize_(network, "micheli2024")
+        initialize_(network, "micheli2024", readout="draw")
     assert torch.equal(before, network[1].weight)
 
 
@@ -387,10 +387,10 @@ def test_spikes_of_another_height_and_learnable_thresholds():
 
 def test_a_setting_replaces_what_the_network_says():
     network = mlp([8, 8, 8], threshold=0.3, init=None)
-    report = initialize_(network, "micheli2024", threshold=2.0)
+    report = initialize_(network, "micheli2024", threshold=2.0, readout="draw")
     assert [row.gain for row in report] == pytest.approx([1 / stats.norm.sf(2.0)] * 2)
     assert [row.threshold for row in report] == [2.0, 2.0]
-    report = initialize_(network, "kaiming", nonlinearity="linear")
+    report = initialize_(network, "kaiming", nonlinearity="linear", readout="draw")
     assert [row.gain for row in report] == [1.0, 1.0]
 
 
@@ -429,7 +429,8 @@ def weight_normed() -> nn.Module:
 
 
 def good() -> nn.Module:
-    return nn.Sequential(nn.Linear(3, 3), LIF(), nn.Linear(3, 3), LIF())
+    rows = [(nn.Linear(3, 3), LIF()) for _ in range(3)]
+    return nn.Sequential(*(module for row in rows for module in row))
 
 
 @pytest.mark.parametrize(

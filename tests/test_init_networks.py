@@ -316,7 +316,7 @@ def test_the_predicted_rate_is_the_one_of_the_first_step(method, settings):
     """Layer by layer given the spikes that enter it: the counts are binomial."""
     width = 1200
     network = mlp([width] * 4, threshold=[0.4, 0.6, 0.5, 0.7], init=None)
-    report = initialize_(network, method, generator=seeded(8), **settings)
+    report = initialize_(network, method, readout="draw", generator=seeded(8), **settings)
     spikes = (torch.randn(width, generator=seeded(9)) > 0.4).float()
     for index, row in enumerate(report, start=1):
         linear, lif = getattr(network, f"linear{index}"), getattr(network, f"lif{index}")
@@ -357,10 +357,10 @@ class Branches(nn.Module):
 
 def test_variances_of_branches_add():
     x = torch.randn(3, 5, 10, generator=seeded(11))
-    rows = initialize_(Branches(), "micheli2024", example=x)
+    rows = initialize_(Branches(), "micheli2024", example=x, readout="draw")
     assert [row.rate for row in rows[1:]] == pytest.approx([stats.norm.sf(0.6 / math.sqrt(2))] * 2)
     assert "variances add" in rows[1].note
-    rows = initialize_(Branches(), "rossbroich2022", example=x, rate=0.1)
+    rows = initialize_(Branches(), "rossbroich2022", example=x, rate=0.1, readout="draw")
     assert [row.gain for row in rows[1:]] == pytest.approx([0.36 * 7.5 / 2] * 2)
 
 
@@ -431,7 +431,7 @@ def test_lsuv_on_the_other_libraries():
         nn.Linear(100, 50), snntorch.Leaky(beta=0.5, init_hidden=True),
     )  # fmt: skip
     x = 2 * torch.randn(5, 40, 30, generator=seeded(14))
-    rows = initialize_(network, "lsuv", example=x, generator=seeded())
+    rows = initialize_(network, "lsuv", example=x, readout="draw", generator=seeded())
     assert rows[0].gain == pytest.approx(1 / 4, rel=0.1) and rows[1].gain > 2
     spikingjelly = pytest.importorskip("spikingjelly.activation_based.neuron")
     network = nn.Sequential(nn.Linear(30, 100), spikingjelly.LIFNode(tau=2.0, step_mode="m"))
@@ -469,7 +469,7 @@ def test_lsuv_that_fails_leaves_everything_as_it_was(build, scale, message):
     with pytest.raises(ValueError, match=message):
         initialize_(
             network, "lsuv", example=scale * torch.randn(3, 16, 8, generator=seeded(16)),
-            generator=generator,
+            generator=generator, readout="draw",
         )  # fmt: skip
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
     assert torch.equal(random[0], torch.get_rng_state())
@@ -519,7 +519,7 @@ def test_lsuv_holds_the_variance_where_skip_connections_add_spikes_up():
     x = torch.randn(1, 16, 60, generator=seeded(18)).expand(4, -1, -1)
     last = {}
     for method in ("micheli2024", "lsuv"):
-        rows = initialize_(network, method, example=x, generator=seeded(19))
+        rows = initialize_(network, method, example=x, readout="draw", generator=seeded(19))
         assert "where their spikes add up it is larger, and 'lsuv' measures it" in rows[-1].note
         found = probe.diagnose(network, x, gradient=False, networks=0)
         last[method] = float(found.layers[-1].variance[0])

@@ -39,7 +39,7 @@ def test_a_registered_method_computes_draws_and_reports(outside):
     assert gain("outside2027", scale=3.0, input_second_moment=2.0) == 1.5
     model = network()
     draw = torch.Generator().manual_seed(0)
-    report = initialize_(model, "outside2027", generator=draw, scale=2.0)
+    report = initialize_(model, "outside2027", readout="draw", generator=draw, scale=2.0)
     assert str(report).startswith("outside2027 (Outside 2027, Eq. 1)")
     assert [row.gain for row in report] == [2.0, 2.0]
     assert 300 * model[0].weight.var().item() == pytest.approx(2.0, rel=5 * (2 / 60_000) ** 0.5)

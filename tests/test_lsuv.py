@@ -1,15 +1,18 @@
 """LSUV while the values flow: the weights of the plain algorithm, in few runs of the network."""
 
 import copy
+import functools
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from snnlib.init import initialize_
+from snnlib import init
 from snnlib.networks import constant, convnet, mlp, recurrent
 from snnlib.neurons import LIF
+
+initialize_ = functools.partial(init.initialize_, readout="draw")  # no layer here is an output
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -73,7 +73,10 @@ ledger.load()
 s = ledger.symbols("nobody2026")
 network = networks.mlp([40, 400, 10], init=None)
 report = init.initialize_(
-    network, "nobody2026", generator=torch.Generator().manual_seed(ledger.seed("half"))
+    network,
+    "nobody2026",
+    readout="draw",
+    generator=torch.Generator().manual_seed(ledger.seed("half")),
 )
 assert [row.gain for row in report] == [0.5, 0.5]
 assert abs(network.linear1.weight.var() * 40 - 0.5) < 0.05

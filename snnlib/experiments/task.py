@@ -89,6 +89,8 @@ def build(
         if method == "normal":
             _normal(network, generator, **init)
         else:
+            # Rows that are stored drew the output layer too.
+            init.setdefault("readout", "draw")
             initialize_(network, method, example=example, generator=generator, **init)
     return network
 

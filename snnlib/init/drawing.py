@@ -15,6 +15,7 @@ from snnlib.init import lsuv
 from snnlib.init.distributions import check_generator
 from snnlib.init.method import draw_
 from snnlib.init.planning import Plan
+from snnlib.init.readout import RATE, SILENT, mean_rate, predicted, wake_
 
 
 def draw_plans_(
@@ -57,6 +58,7 @@ def draw_plans_(
                 _draw_(plan, generator, bias)
         if fitted and example is not None:
             lsuv.rescale_(network, own, example, time=time, **settings)
+        _wake_readouts_(network, plans, example, time)
     for plan in plans:
         for layer in plan.connection.drives:
             if layer.name in plan.surrogates:
@@ -69,8 +71,44 @@ def _draw_(plan: Plan, generator: torch.Generator | None, bias: str) -> None:
     value = 1.0 if plan.gain is None else plan.gain
     draw_(plan.connection.weight, value, plan.distribution, generator, mean=plan.mean)
     plan.method.finish_(plan.connection)
-    if bias == "zero" and plan.connection.bias is not None:
-        plan.connection.bias.zero_()
+    own = plan.connection.bias
+    frozen = isinstance(own, nn.Parameter) and not own.requires_grad
+    if bias == "zero" and own is not None and not frozen:
+        own.zero_()
+
+
+def _wake_readouts_(network: nn.Module, plans: list[Plan], example: Any, time: Time) -> None:
+    """Scale the weights of output layers that would not count a spike."""
+    kept: dict[str, list[Plan]] = {}
+    for plan in plans:
+        if plan.readout is not None and plan.readout.counted and plan.readout.layer is not None:
+            kept.setdefault(plan.readout.layer.name, []).append(plan)
+    for own in kept.values():
+        _wake_(network, own, example, time)
+
+
+def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time) -> None:
+    layer = own[0].readout.layer  # type: ignore[union-attr]
+    assert layer is not None
+    forward = [plan.connection for plan in own if not plan.connection.recurrent]
+    parameters = [connection.parameter for connection in forward]
+    factor, where = 1.0, "as predicted"
+    if example is not None and layer.module is not None:
+        rate, where = mean_rate(network, layer.module, example, time=time), "on the example"
+        if rate < SILENT:
+            factor, rate = wake_(network, layer.module, parameters, example, time=time)
+    else:
+        rate, wanted = predicted(forward, layer)
+        if rate < SILENT:
+            factor, rate = wanted, RATE
+            with torch.no_grad():
+                for parameter in parameters:
+                    parameter.mul_(factor)
+    said = f" (rate {rate:.3g} {where})"
+    for plan in own:
+        if factor != 1 and not plan.connection.recurrent:
+            plan.why = f"{plan.readout.why}, silent: scaled by {factor:.3g}"  # type: ignore[union-attr]
+        plan.why += said
 
 
 @contextmanager

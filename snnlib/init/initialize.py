@@ -12,6 +12,7 @@ from snnlib.dialects.running import Time
 from snnlib.init.drawing import draw_plans_
 from snnlib.init.pairing import pair
 from snnlib.init.planning import check_given, choices_of, plans_of
+from snnlib.init.readout import readouts
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
 
@@ -24,6 +25,7 @@ def initialize_(
     generator: torch.Generator | None = None,
     bias: Literal["zero", "keep"] = "zero",
     layers: Mapping[str, Mapping[str, Any] | str | None] | None = None,
+    readout: Literal["keep", "draw"] = "keep",
     time: Time = "auto",
     **settings: Any,
 ) -> Report:
@@ -33,8 +35,12 @@ def initialize_(
     layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
     drives, whose threshold, leak and input gain set what the weight must do; ours or snnTorch's,
     SpikingJelly's or Norse's. A weight fed by real values uses E[x²] of what reaches it when
-    `example` runs; without an example the data count as standardized, E[x²] = 1. A weight that
-    drives no spiking layer (a readout) stays as it is, and the report says so.
+    `example` runs; without an example the data count as standardized, E[x²] = 1.
+
+    The weights of the output layer stay as they are: those that drive no spiking layer, and those
+    in front of a last spiking layer, whose spikes are only counted or whose potential is read. If
+    no spike would be counted, they are scaled until the layer fires at the rate 0.1. Frozen
+    weights stay too. The report says so.
 
     Without `example` weights are paired by the order of registration, where that leaves no doubt;
     with it, by following the values through one run (which leaves buffers, modes and torch's
@@ -50,7 +56,9 @@ def initialize_(
         layers: Exceptions, by the name of a layer in the report or a pattern of names (`"conv*"`):
             settings for it, which may hold a "method" of its own; the name of a method; or None,
             which leaves it as it is. A name goes before a pattern, an earlier pattern before a
-            later one. A readout is drawn if it is named itself.
+            later one. A readout or a frozen weight is drawn if it is named itself.
+        readout: "keep" leaves the weights in front of a last spiking layer, "draw" draws them as
+            those of the others.
         time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
             `snnlib.dialects.running.run`.
         **settings: For every weight, in place of what the network and the example say: those of
@@ -84,12 +92,16 @@ def initialize_(
 
     Example:
         >>> from snnlib.neurons import LIF
-        >>> network = nn.Sequential(LIF(threshold=0.8), nn.Linear(400, 300), LIF())
+        >>> network = nn.Sequential(
+        ...     LIF(threshold=0.8), nn.Linear(400, 300), LIF(), nn.Linear(300, 10)
+        ... )
         >>> report = initialize_(network, "micheli2024", generator=torch.Generator().manual_seed(0))
         >>> print(report)
         micheli2024 (Micheli et al. 2024, Eq. 10)
-        layer  fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives    rate
+        layer  fan-in  gain     std  fed by  threshold  P(u > θ)   E[x²]  drives    rate  note
         1         400  4.72  0.1086  0             0.8    0.2119  0.2119  2       0.1587
+        3         300     –       –  2               1    0.1587  0.1587               –  left as it
+        is: drives no spiking layer
         >>> expected = (4.72 / 400) ** 0.5
         >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
         True
@@ -98,11 +110,16 @@ def initialize_(
     check_given(found, settings)
     if bias not in ("zero", "keep"):
         raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
+    if readout not in ("keep", "draw"):
+        raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     choices = choices_of(found, settings, layers or {})
 
     connections = pair(module, example, time=time)
-    plans = plans_of(connections, found, settings, choices)
+    ends = readouts(module, connections, example if readout == "keep" else None, time=time)
+    if readout == "draw":
+        ends = {name: own for name, own in ends.items() if own.layer is None}
+    plans = plans_of(connections, found, settings, choices, ends)
     draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
     return report(plans, found)

@@ -10,6 +10,7 @@ from typing import Any
 
 from snnlib.init.connection import Connection
 from snnlib.init.method import Method
+from snnlib.init.readout import Readout
 from snnlib.init.registry import method_named
 from snnlib.surrogate import Surrogate
 
@@ -26,6 +27,7 @@ class Plan:
         gain: n·E[w²]; None if the shape or the data fix it.
         mean: E[w].
         why: Why it stays as it is.
+        readout: What reads it, if that is why.
         remark: What the report should say.
         surrogates: To set, by the name of the spiking layer.
         rate: Of what it drives, if the method says it with the plan.
@@ -38,6 +40,7 @@ class Plan:
     gain: float | None = None
     mean: float = 0.0
     why: str = ""
+    readout: Readout | None = None
     remark: str = ""
     surrogates: Mapping[str, Surrogate] = field(default_factory=dict)
     rate: float | None = None
@@ -111,6 +114,7 @@ def plans_of(
     default: Method,
     settings: Mapping[str, Any],
     choices: Mapping[str, Choice],
+    readouts: Mapping[str, Readout],
 ) -> list[Plan]:
     """What happens to every weight.
 
@@ -119,6 +123,7 @@ def plans_of(
         default: The method, where `choices` has no other.
         settings: What the user gave for it.
         choices: Exceptions by name or pattern.
+        readouts: Weights that are left because of what reads them, by name.
 
     Returns:
         One plan per weight.
@@ -140,9 +145,12 @@ def plans_of(
         choice = Choice(default, settings) if name is None else choices[name]
         if choice.method is None:
             plans.append(Plan(connection, why="left as it is, as asked"))
+        elif not connection.parameter.requires_grad and name != connection.name:
+            plans.append(Plan(connection, why="left as it is: frozen"))
+        elif (own := readouts.get(connection.name)) and name != connection.name:
+            plans.append(Plan(connection, why=f"left as it is: {own.why}", readout=own))
         elif not connection.drives and name != connection.name:
-            why = "" if connection.note.startswith("not executed") else "drives no spiking layer"
-            plans.append(Plan(connection, why=why and f"left as it is: {why}"))
+            plans.append(Plan(connection))  # not executed, as its note says
         elif choice.method.network is not None:
             together[index] = choice
             plans.append(Plan(connection))

@@ -114,7 +114,7 @@ def recurrent(
     network = initialized(FeedForward(layers), None, generator)
     _start_(network, bias, init == "glorot", generator)
     if init not in ("glorot", None):
-        initialize_(network, init, generator=generator)
+        initialize_(network, init, readout="draw", generator=generator)
     return network
 
 

@@ -27,7 +27,7 @@ def initialized(
     """Fill the weights, which are allocated but not yet drawn."""
     layers = [layer for layer in network.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     if init is not None:
-        initialize_(network, init, generator=generator)
+        initialize_(network, init, readout="draw", generator=generator)
     elif generator is None:
         for layer in layers:
             layer.reset_parameters()
