@@ -9,6 +9,9 @@ from snnlib.networks.settings import check_integer
 from snnlib.neurons._weighted import KEEP, Keep
 from snnlib.products import apply
 
+ROWS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool2d, nn.MaxPool2d)
+"""Layers that know no time: all steps are rows of one batch."""
+
 
 def constant(x: Tensor, steps: int) -> Tensor:
     r"""Repeat a static input over time without a copy: i[t] = x for t = 0, ..., T-1.
@@ -41,8 +44,9 @@ def constant(x: Tensor, steps: int) -> Tensor:
 class FeedForward(nn.Sequential):
     """Layers in a row over time: [T, batch, features...] in, [T, batch, ...] out.
 
-    Linear and convolution layers see all time steps as rows of one batch. A current that repeats
-    the same values at every step (`constant`) passes its first such layer once.
+    Linear, convolution and torch's pooling layers see all time steps as rows of one batch. A
+    current that repeats the same values at every step (`constant`) passes its first such layer
+    once.
 
     A layer of weights and the LIF neurons behind it run as one (`snnlib.networks.fuse` says what
     that changes and what is kept for the way back), unless a hook watches either.
@@ -81,7 +85,7 @@ class FeedForward(nn.Sequential):
             layer, steps = layers[index], current.shape[0]
             behind = layers[index + 1] if index + 1 < len(layers) else None
             index += 1
-            if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            if not isinstance(layer, ROWS):
                 current = layer(current)
             elif (
                 keep is not None
@@ -95,7 +99,7 @@ class FeedForward(nn.Sequential):
                 current = layer(current[0])
                 current = current.expand(steps, *current.shape)
             elif keep is not None and (product := product_of(layer, spikes)) is not None:
-                rows = apply(product, current.flatten(0, 1), layer.weight, layer.bias)
+                rows = apply(product, current.flatten(0, 1), layer.weight, layer.bias)  # type: ignore[arg-type]
                 current = rows.unflatten(0, current.shape[:2])
             else:
                 batch = current.shape[1]

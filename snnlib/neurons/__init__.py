@@ -13,7 +13,9 @@ from snnlib.neurons.current_lif import (
     current_lif,
     exact_step,
 )
+from snnlib.neurons.leaky_integrator import LeakyIntegrator
 from snnlib.neurons.lif import LIF, LIFState, LIFTrace, lif
+from snnlib.neurons.recurrent_current_lif import RecurrentCurrentLIF
 from snnlib.neurons.recurrent_lif import RecurrentLIF, recurrent_lif
 from snnlib.neurons.spiking_lstm import (
     SpikingLSTM,
@@ -32,6 +34,8 @@ __all__ = [
     "CurrentLIFTrace",
     "LIFState",
     "LIFTrace",
+    "LeakyIntegrator",
+    "RecurrentCurrentLIF",
     "RecurrentLIF",
     "SpikingLSTM",
     "SpikingLSTMState",

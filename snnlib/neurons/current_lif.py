@@ -243,7 +243,7 @@ def current_lif(
         checked("input_gain", input_gain),
         checked("delay", delay),
     )
-    return _run_both(current, leak, threshold, synapse, initial, settings)
+    return run_current_lif(current, leak, threshold, synapse, initial, settings)
 
 
 class CurrentLIF(LIF):
@@ -354,7 +354,7 @@ class CurrentLIF(LIF):
         """
         synapse = (self.synapse_leak, self.input_gain, self.delay)
         start, settings = self._start(), self._settings
-        return _run_both(current, self.leak, self.threshold, synapse, start, settings)
+        return run_current_lif(current, self.leak, self.threshold, synapse, start, settings)
 
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""
@@ -367,7 +367,7 @@ class CurrentLIF(LIF):
         return head + own + comma + tail
 
 
-def _run_both(
+def run_current_lif(
     current: Tensor,
     leak: float | Tensor,
     threshold: float | Tensor,
@@ -386,7 +386,7 @@ def _run_both(
         given = state(initial, ("membrane", "spikes", "current"), "a {} triple", current)
         assert given is not None
         initial, start = given[:2], given[2]
-    filtered = _LeakySum.apply(current, synapse_leak, start)
+    filtered = leaky_sum(current, synapse_leak, start)
     drive = _delayed(filtered, start, delay)
     if isinstance(input_gain, Tensor) or input_gain != 1:
         drive = drive * input_gain
@@ -406,6 +406,11 @@ def _delayed(synapse: Tensor, start: Tensor | None, delay: float | Tensor) -> Te
 
 
 # --- The fused filter -----------------------------------------------------------------------------
+
+
+def leaky_sum(current: Tensor, leak: float | Tensor, start: Tensor | None = None) -> Tensor:
+    """s[t] = α s[t-1] + i[t] over time, [T, batch, ...]; None starts at 0."""
+    return _LeakySum.apply(current, leak, start)
 
 
 class _LeakySum(torch.autograd.Function):

@@ -12,20 +12,41 @@ their step Δt is one of our neurons with threshold v_threshold - v_leak and res
     LIF        leak β, input gain r f
     CubaLIF    leak β, synapse leak α, input gain r f w_in (1 - α), delay d
 
-The three steps that can be asked for (`STEPS`) differ in β, α and d:
+The steps that can be asked for (`STEPS`) differ in β, α, f and d:
 
     "exponential"   β = exp(-Δt/τ)    d = 0: the membrane sees the current of the end of the step
     "exact"         β = exp(-Δt/τ)    d of `exact_step(β, α, held=True)`: both equations solved
     "euler"         β = 1 - Δt/τ      d = 0: what snnTorch, SpikingJelly and Norse read and write
+    "impulse"       β = exp(-Δt/τ)    d = 0, f = Δt/τ: an input is an impulse of area S Δt, which
+                                      is what Rockpool simulates
 
 For the LIF node "exponential" is exact already. An IF node is a neuron with leak 1 and gain r Δt.
 
+Where v_leak is not v_reset, v is counted from v_reset, and a constant current of (v_leak - v_reset)
+/ r (`Drive`) pulls it to v_leak. Spikes on recurrent connections arrive one step later. What else
+NIR leaves open (what a spike does within its step, whether the membrane sees the current of this
+step or of the last one, where the potential starts) has the names of known simulators
+(`SIMULATORS`).
+
 What NIR does not have is not exported: surrogate derivatives and whether a value is learned, the
-state before the first step, resets by subtraction (see `to_nir`), recurrent connections.
+state before the first step, resets by subtraction (see `to_nir`).
 """
 
+from snnlib.interop.nir.layers import Branched, Chain, Drive, Scale, SumPool2d
 from snnlib.interop.nir.reading import from_nir
+from snnlib.interop.nir.simulators import SIMULATORS, Convention
 from snnlib.interop.nir.time_step import STEPS
 from snnlib.interop.nir.writing import to_nir
 
-__all__ = ["STEPS", "from_nir", "to_nir"]
+__all__ = [
+    "SIMULATORS",
+    "STEPS",
+    "Branched",
+    "Chain",
+    "Convention",
+    "Drive",
+    "Scale",
+    "SumPool2d",
+    "from_nir",
+    "to_nir",
+]

@@ -21,7 +21,7 @@ __all__ = [
     "time_constant",
 ]
 
-Step: TypeAlias = Literal["exponential", "exact", "euler"]
+Step: TypeAlias = Literal["exponential", "exact", "euler", "impulse"]
 Array: TypeAlias = NDArray[np.float64]
 
 STEPS: tuple[str, ...] = get_args(Step)
@@ -40,8 +40,8 @@ def kept(tau: Array, dt: float, step: str) -> Array:
 
 
 def fill(tau: Array, dt: float, step: str) -> Array:
-    """One less that share, to all digits."""
-    return dt / tau if step == "euler" else -np.expm1(-dt / tau)
+    """The share of the input that enters: one less that share, to all digits, or Euler's."""
+    return dt / tau if step in ("euler", "impulse") else -np.expm1(-dt / tau)
 
 
 def delays(leak: Array, synapse_leak: Array, step: str) -> Array:

@@ -14,6 +14,7 @@ __all__ = [
     "DELAY",
     "DT",
     "RESET",
+    "START",
     "STEP",
     "array",
     "check_positive",
@@ -23,8 +24,8 @@ __all__ = [
 ]
 
 # Keys of what only this package understands in the metadata of a node or graph.
-RESET, DELAY, BIAS, DT, STEP = (
-    f"snnlib_{name}" for name in ("reset", "delay", "bias", "dt", "step")
+RESET, DELAY, BIAS, DT, STEP, START = (
+    f"snnlib_{name}" for name in ("reset", "delay", "bias", "dt", "step", "start")
 )
 
 
