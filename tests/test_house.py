@@ -24,6 +24,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from sphinx.util.matching import patmatch
 
 import snnlib
 from tools import chapters
@@ -215,7 +216,17 @@ def test_toc_lists_every_page_once():
     listed = in_toc()
     assert len(listed) == len(set(listed))
     pages = [*chapters.chapters(), *(ROOT / "book").rglob("*.md")]
-    assert set(listed) == {p.relative_to(ROOT).with_suffix("").as_posix() for p in pages}
+    names = {p.relative_to(ROOT).with_suffix("").as_posix() for p in pages}
+    assert {name for name in listed if not name.startswith("book/claims/")} == names
+
+
+def test_toc_has_each_claims_file_once():
+    """Each file of claims is a page, listed by its name or by one pattern."""
+    text = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    patterns = [*re.findall(r"glob: (\S+)", text), *re.findall(r"file: (book/claims/\S+)", text)]
+    for path in (ROOT / "book" / "claims").rglob("*.yml"):
+        name = path.relative_to(ROOT).with_suffix("").as_posix()
+        assert sum(patmatch(name, pattern) is not None for pattern in patterns) == 1, name
 
 
 @pytest.mark.parametrize("path", chapters.executable(), ids=chapters.slug)

@@ -24,7 +24,9 @@ EXTENSIONS = ROOT / "book" / "_ext"
 
 sys.path.insert(0, str(EXTENSIONS))
 
+formula = importlib.import_module("formula")
 graph = importlib.import_module("ledger_graph")
+lines = importlib.import_module("ledger_lines")
 model = importlib.import_module("ledger_model")
 pages = importlib.import_module("ledger_pages")
 assets = importlib.import_module("offline_assets")
@@ -32,7 +34,10 @@ reading = importlib.import_module("reading")
 navigation = importlib.import_module("shared_navigation")
 
 
-@pytest.mark.parametrize("name", ["ledger_graph", "ledger_model", "api_docs", "book_map"])
+MODULES = ["ledger_graph", "ledger_model", "ledger_env", "formula", "api_docs", "book_map"]
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_doctests(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried > 0
@@ -212,20 +217,110 @@ def test_spread_keeps_distances_and_mean(wanted: list[float]) -> None:
     assert sum(placed) == pytest.approx(sum(wanted))
 
 
-def test_drawing_is_well_formed_and_accessible() -> None:
+def test_drawing_is_well_formed_and_takes_no_tab_stop() -> None:
     def describe(node: str) -> Any:
         return graph.NodeText(
             label=node, icon="✓", title=f"<{node}>", href=f"#{node}", css="ledger-proved"
         )
 
-    text = graph.draw(["a", "b"], [("a", "b")], describe, title="T", description="D & E")
-    root = ElementTree.fromstring(text)
+    root = ElementTree.fromstring(graph.draw(["a", "b"], [("a", "b")], describe))
     space = "{http://www.w3.org/2000/svg}"
-    named = root.get("aria-labelledby", "").split()
-    assert [root.find(f"{space}title").get("id"), root.find(f"{space}desc").get("id")] == named
+    assert root.get("aria-hidden") == "true"
     links = root.findall(f".//{space}a")
-    assert [a.get("href") for a in links] == ["#a", "#b"]
-    assert [a.get("aria-label") for a in links] == ["<a>", "<b>"]
+    assert [(a.get("href"), a.get("tabindex")) for a in links] == [("#a", "-1"), ("#b", "-1")]
+    assert [t.text for t in root.findall(f".//{space}a/{space}title")] == ["<a>", "<b>"]
+
+
+# --- formulas and lines -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def claims() -> dict[str, Claim]:
+    from snnlib.ledger import read_claims
+
+    return dict(read_claims(ROOT / "book" / "claims").claims)
+
+
+def test_cutting_a_formula_loses_nothing_and_cuts_no_bracket(claims: dict[str, Claim]) -> None:
+    printed = [c.printed_latex for c in claims.values() if c.printed_latex]
+    cut = 0
+    for latex in printed:
+        parts = formula.pieces(latex)
+        assert "".join(part.removeprefix("{}") for part in parts) == latex
+        for part in parts:
+            assert part.count(r"\left") == part.count(r"\right"), part
+            assert part.count(r"\begin") == part.count(r"\end"), part
+            assert part.replace(r"\{", "").count("{") == part.replace(r"\}", "").count("}"), part
+        cut += len(parts) > 1
+    assert cut > 0.9 * len(printed) > 100  # a statement is a relation
+
+
+def test_a_formula_is_cut_at_signs_outside_of_brackets_only() -> None:
+    latex = r"\left(a + b\right) = \begin{cases} 1 & x < 2 \\0 \end{cases} + x_{i - 1}^- - [0, 1)"
+    assert formula.pieces(latex) == [
+        r"\left(a + b\right) ",
+        r"{}= \begin{cases} 1 & x < 2 \\0 \end{cases} ",
+        "{}+ x_{i - 1}^- ",
+        "{}- [0, 1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("0.9999999403953552 < 1", "0.9999999 < 1"),
+        ("0.123999997973442", "0.124"),
+        ("12.5 and 2026.1234567890123", "12.5 and 2026.12"),
+        ("version 1.12345678.3", "version 1.12345678.3"),
+    ],
+)
+def test_no_number_has_more_digits_than_it_needs(html: str, shown: str) -> None:
+    assert formula.rounded(html) == shown
+
+
+def test_a_line_says_the_sentence_also_of_a_claim_in_words() -> None:
+    claim = Claim(
+        id="a.words",
+        source="a",
+        locator="",
+        read="ours",
+        statement="All $x < 1$ & *most* `y`.",
+        verdict="measured",
+        chapter="c",
+        citation="A 2000, words",
+    )
+    evidence = {"verdict": "measured", "summary": r"at \(x = 0.123456789012\)", "detail": r"\(y\)"}
+    html = lines.line_html(model.Row(claim, "measured", evidence), "../book/claims/a.html#a-words")
+    assert 'All <span class="late-math">\\(x &lt; 1\\)</span> &amp; <em>most</em>' in html
+    assert '<a class="ledger-claim" href="../book/claims/a.html#a-words">A 2000, words</a>' in html
+    assert "0.123457" in html and "0.123456789012" not in html
+    assert html.index("All <span") < html.index("A 2000, words") < html.index("<details")
+    assert "<a " not in lines.line_html(model.Row(claim, "measured", evidence), None)
+
+
+# --- severities -------------------------------------------------------------------------------
+
+
+def erratum(name: str, **more: Any) -> Any:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(**{"id": name, "read": "full text", **more})
+
+
+@pytest.mark.parametrize(
+    ("claim", "severity"),
+    [
+        (erratum("paper2000.eq1"), "false"),
+        (erratum("paper2000.eq1", mark="misprint"), "misprint"),
+        (erratum("paper2000.eq1", mark="inherits"), "false"),
+        (erratum("paper2000.eq1", severity="unstated assumption"), "unstated assumption"),
+        (erratum("lib.doc-a", read="code"), "library docstring"),
+        (erratum("lib.doc-a", read="code", severity="false"), "false"),
+        (erratum("paper2000.doc-a"), "false"),
+    ],
+)
+def test_severity_is_what_the_list_says_else_what_the_source_is(claim: Any, severity: str) -> None:
+    assert model.severity(claim) == severity
 
 
 # --- a small book, built three times ----------------------------------------------------------
@@ -258,23 +353,26 @@ CLAIMS = {
 }
 
 
-def evidence(name: str, verdict: str) -> dict[str, Any]:
+def evidence(name: str, verdict: str, **more: Any) -> dict[str, Any]:
     return {
         "claim": name,
         "verdict": verdict,
         "statement_latex": "\\alpha = b",
         "corrected_latex": None,
+        "kind": "prove",
         "summary": "at \\(b &lt; 1\\)",
+        "detail": "by \\(x\\)",
         "margin": 0.25,
         "mde": [0.01, 0.02],
+        **more,
     }
 
 
-def chapter(title: str, name: str, verdict: str) -> str:
+def chapter(title: str, name: str, verdict: str, **more: Any) -> str:
     bundle = {
-        "text/html": f'<div class="ledger" id="evidence-{name.replace(".", "-")}"></div>',
+        "text/html": f'<div class="ledger ledger-a" id="evidence-{name.replace(".", "-")}"></div>',
         "text/plain": "",
-        pages.ledger.MIME: evidence(name, verdict),
+        pages.ledger.MIME: evidence(name, verdict, **more),
     }
     output = nbformat.v4.new_output("display_data", data=bundle)
     notebook = nbformat.v4.new_notebook(
@@ -300,7 +398,7 @@ class SmallBook:
         self.build = folder / "_build"
         for name in ("book", "notebooks"):
             (self.source / name).mkdir(parents=True)
-        self.write("claims", "# Claims\n\n```{ledger-graph}\n```\n\n```{ledger-claims}\n```\n")
+        self.write("claims", "# Claims\n\n```{ledger-counts}\n```\n\n```{ledger-index}\n```\n")
         self.write("errata", "# Errata\n\n```{ledger-errata}\n```\n\n{claim}`paper2000.eq2`\n")
         self.write("status", STATUS)
         (self.source / "book" / "references.bib").write_text(
@@ -308,7 +406,7 @@ class SmallBook:
         )
         self.write("references", "# References\n\n```{bibliography}\n```\n")
         (self.source / "index.md").write_text(
-            "# Index\n\n```{toctree}\n:glob:\n\nbook/*\nnotebooks/*\n```\n"
+            "# Index\n\n```{toctree}\n:glob:\n\nbook/*\nbook/claims/*\nnotebooks/*\n```\n"
         )
         self.claims(CLAIMS)
         self.chapter("first", "paper2000.eq1", "proved")
@@ -323,9 +421,9 @@ class SmallBook:
             yaml.safe_dump(content, sort_keys=False)
         )
 
-    def chapter(self, name: str, claim_id: str, verdict: str) -> None:
+    def chapter(self, name: str, claim_id: str, verdict: str, **more: Any) -> None:
         path = self.source / "notebooks" / f"{name}.ipynb"
-        path.write_text(chapter(name.title(), claim_id, verdict))
+        path.write_text(chapter(name.title(), claim_id, verdict, **more))
 
     def make(self) -> list[str]:
         """Build the pages; return the warnings."""
@@ -394,18 +492,22 @@ def book(tmp_path: Path) -> SmallBook:
 
 
 def verdict_on_page(book: SmallBook, name: str) -> str:
-    return book.page("claims").find(id=name).find(class_="ledger-badge").get_text()
+    verdict = book.page("claims/all").find(id=name).find(class_="ledger-badge").get_text()
+    row = book.page("claims").find(id=name)
+    assert row["data-verdict"] == row.find(class_="ledger-badge").get_text() == verdict
+    return str(verdict)
 
 
 def test_pages_are_right_cold_again_and_after_a_change(book: SmallBook) -> None:
     assert book.make() == []
     assert verdict_on_page(book, "paper2000-eq1") == "proved"
     assert verdict_on_page(book, "paper2000-eq2") == "measured"
-    card = book.page("claims").find(id="paper2000-eq2").get_text(" ", strip=True)
-    assert "Eq. 2 of Body [ 2000 ]" in card
-    assert "1–2 %" in card
+    card = book.page("claims/all").find(id="paper2000-eq2").get_text(" ", strip=True)
+    assert "Eq. 2 read: full text" in card
+    assert "0.25 of the critical value, would see errors of 1–2 %" in card
+    assert "Claims of Body [ 2000 ]" in book.page("claims/all").get_text(" ", strip=True)
     assert "No claim checked so far" in book.page("errata").get_text()
-    first = {n: str(book.page(n).body) for n in ("claims", "errata", "status")}
+    first = {n: str(book.page(n).body) for n in ("claims", "claims/all", "errata", "status")}
 
     assert book.make() == []
     assert {n: str(book.page(n).body) for n in first} == first
@@ -416,7 +518,7 @@ def test_pages_are_right_cold_again_and_after_a_change(book: SmallBook) -> None:
     book.claims(changed)
     assert book.make() == []
     assert verdict_on_page(book, "paper2000-eq1") == "refuted"
-    above = book.page("claims").find(id="paper2000-eq2")
+    above = book.page("claims/all").find(id="paper2000-eq2")
     assert "Eq. 1 (refuted)" in above.find(class_="ledger-doubt").get_text()
     assert book.page("errata").find(id="erratum-paper2000-eq1")
     assert not book.page("errata").find(id="erratum-paper2000-eq2")
@@ -537,14 +639,100 @@ def test_an_unknown_claim_in_the_text_is_a_warning(book: SmallBook) -> None:
 
 def test_pages_link_to_the_evidence_and_to_each_other(book: SmallBook) -> None:
     book.make()
-    card = book.page("claims").find(id="paper2000-eq1")
+    card = book.page("claims/all").find(id="paper2000-eq1")
     targets = [a["href"] for a in card.find_all("a")]
-    assert "../notebooks/first.html#evidence-paper2000-eq1" in targets
-    assert book.page("errata").find("a", href="claims.html#paper2000-eq2")
-    nodes = book.page("claims").select("svg.ledger-graph a")
-    assert [a["href"] for a in nodes] == ["#paper2000-eq1", "#paper2000-eq2"]
+    assert "../../notebooks/first.html#evidence-paper2000-eq1" in targets
+    assert book.page("errata").find("a", href="claims/all.html#paper2000-eq2")
+    (group,) = book.page("claims").select("details.ledger-group")
+    rows = group.select("li[data-verdict]")
+    assert [li.a["href"] for li in rows] == [
+        "claims/all.html#paper2000-eq1",
+        "claims/all.html#paper2000-eq2",
+    ]
     _, problems = check_site.check(book.build / "html")
     assert [p for p in problems if p.startswith("book/") and "mathjax" not in p] == []
+
+
+def test_cards_say_what_the_filters_ask_for(book: SmallBook) -> None:
+    book.make()
+    for page in ("claims", "claims/all"):
+        found = {
+            item["id"]: (item["data-verdict"], item["data-kind"], item["data-chapter"])
+            for item in book.page(page).find_all(attrs={"data-verdict": True})
+        }
+        assert found == {
+            "paper2000-eq1": ("proved", "proof", "first"),
+            "paper2000-eq2": ("measured", "proof", "second"),
+        }
+
+
+def test_the_line_in_a_chapter_is_written_anew(book: SmallBook) -> None:
+    book.make()
+    line = book.page("first", "notebooks").find(id="evidence-paper2000-eq1")
+    assert line.get_text(" ", strip=True).startswith(r"proved One is \(b\) .")
+    assert line.find("a")["href"] == "../book/claims/all.html#paper2000-eq1"
+    assert line.find("details").find(class_="late").get_text() == r"by \(x\)"
+    assert not line.find_parent(class_="text_html")  # MathJax would not wait there
+
+
+def test_errata_stand_by_source_with_both_forms_and_a_count(book: SmallBook) -> None:
+    changed = yaml.safe_load(yaml.safe_dump(CLAIMS))
+    changed["claims"]["paper2000.eq1"]["verdict"] = "corrected"
+    book.claims(changed)
+    book.chapter("first", "paper2000.eq1", "corrected", corrected_latex="\\alpha = 2 b")
+    assert book.make() == []
+    page = book.page("errata")
+    head, *body = [
+        [cell.get_text(strip=True) for cell in row.find_all(["th", "td"])]
+        for row in page.find("table", class_="ledger-summary").find_all("tr")
+    ]
+    assert head == ["Source", "false", "all"]
+    assert body == [["Somebody 2000", "1", "1"], ["all", "1", "1"]]
+    section = page.find("section", id="errata-paper2000")
+    card = section.find(id="erratum-paper2000-eq1")
+    assert card.find(class_="ledger-severity").get_text() == "false"
+    forms = [form.get_text(" ", strip=True) for form in card.find_all(class_="ledger-form")]
+    assert forms == [
+        r"as printed \(\displaystyle \alpha = b\)",
+        r"corrected \(\displaystyle \alpha = 2 b\)",
+    ]
+    assert card.find("a", string="dispute")["href"].endswith(
+        "/issues/new?title=Erratum%3A%20paper2000.eq1"
+    )
+
+
+def test_the_lemmas_of_a_chapter_have_a_page_with_their_graph(book: SmallBook) -> None:
+    folder = book.source / "book" / "claims" / "book"
+    folder.mkdir()
+    own = {
+        "book.own": {
+            **CLAIMS["claims"]["paper2000.eq2"],
+            "source": "book",
+            "read": "ours",
+            "verdict": "not testable here",
+            "uses": ["paper2000.eq1", "paper2000.eq2"],
+        }
+    }
+    (folder / "second.yml").write_text(yaml.safe_dump({"claims": own}))
+    (folder.parent / "book.yml").write_text(yaml.safe_dump({"sources": {"book": "This book"}}))
+    without = yaml.safe_load(yaml.safe_dump(CLAIMS))
+    del without["sources"]["book"]
+    book.claims(without)
+    (book.source / "index.md").write_text(
+        (book.source / "index.md").read_text().replace("book/claims/*", "book/claims/**")
+    )
+    assert book.make() == []
+    page = book.page("claims/book/second")
+    nodes = page.select("svg.ledger-graph g.lg-node")
+    shown = {node.a["href"]: "lg-outside" in node["class"] for node in nodes}
+    assert shown == {
+        "../all.html#paper2000-eq1": True,  # checked in another chapter
+        "../all.html#paper2000-eq2": False,
+        "#book-own": False,
+    }
+    (listed,) = page.select("ul.ledger-elsewhere a")
+    assert listed["href"] == "../all.html#paper2000-eq2"
+    assert book.page("claims/book").find("a", href="book/second.html")
 
 
 def test_status_names_no_machine(book: SmallBook) -> None:

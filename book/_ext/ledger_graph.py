@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean
 
-NODE_WIDTH = 136.0
+NODE_WIDTH = 120.0
 NODE_HEIGHT = 38.0
-GAP_X = 30.0
+GAP_X = 20.0
 GAP_Y = 9.0
 PART_GAP = 22.0
 MARGIN = 6.0
+SHRINK = 0.8  # as narrow as letters stay readable; then the frame scrolls
 GRID_COLUMNS = 5
 
 Edge = tuple[str, str]
@@ -266,7 +267,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "".join(parts)
 
 
-def wrap(text: str, width: int = 17) -> list[str]:
+def wrap(text: str, width: int = 15) -> list[str]:
     """Break a label into at most two lines that fit into a node.
 
     >>> wrap("Eq. 10"), wrap("gain for a rate over time steps")
@@ -281,23 +282,23 @@ def draw(
     edges: Iterable[Edge],
     describe: Callable[[str], NodeText],
     *,
-    title: str,
-    description: str,
     uid: str = "ledger-graph",
 ) -> str:
-    """SVG of the graph; each node is a link to its claim's row."""
+    """SVG of the graph; each node is a link to its claim's card.
+
+    It is hidden from screen readers and left out of the tab order, because each card says in words
+    what it rests on.
+    """
     placed = layout(nodes, edges)
     width, height = placed.width + 2 * MARGIN, placed.height + 2 * MARGIN
     out = [
-        f'<svg class="ledger-graph" xmlns="http://www.w3.org/2000/svg" role="group" '
-        f'aria-labelledby="{uid}-title {uid}-desc" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg class="ledger-graph" xmlns="http://www.w3.org/2000/svg" aria-hidden="true" '
+        f'focusable="false" style="min-width:{SHRINK * width:.0f}px;max-width:{width:.0f}px" '
         f'viewBox="{-MARGIN:.0f} {-MARGIN:.0f} {width:.0f} {height:.0f}">',
-        f'<title id="{uid}-title">{escape(title)}</title>',
-        f'<desc id="{uid}-desc">{escape(description)}</desc>',
         f'<defs><marker id="{uid}-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path class="lg-tip" d="M0 0.8L7.5 4L0 7.2z"/></marker>'
         "</defs>",
-        '<g class="lg-edges" aria-hidden="true">',
+        '<g class="lg-edges">',
     ]
     out += [
         f'<path class="lg-edge" d="{_path(points)}" marker-end="url(#{uid}-tip)"/>'
@@ -310,19 +311,18 @@ def draw(
         lines = wrap(text.label)
         first = 23.5 if len(lines) == 1 else 16.0
         label = "".join(
-            f'<tspan x="26" y="{first + 14 * i:g}">{escape(line)}</tspan>'
+            f'<tspan x="24" y="{first + 14 * i:g}">{escape(line)}</tspan>'
             for i, line in enumerate(lines)
         )
         body = (
             f"<title>{escape(text.title)}</title>"
             f'<rect width="{NODE_WIDTH:g}" height="{NODE_HEIGHT:g}" rx="7"/>'
-            f'<text class="lg-icon" x="14" y="24">{escape(text.icon)}</text>'
+            f'<text class="lg-icon" x="13" y="24">{escape(text.icon)}</text>'
             f'<text class="lg-label">{label}</text>'
         )
         group = f'<g class="lg-node {text.css}" transform="translate({x:.1f} {y:.1f})">'
         if text.href:
-            name = escape(text.title, quote=True)
-            body = f'<a href="{escape(text.href, quote=True)}" aria-label="{name}">{body}</a>'
+            body = f'<a href="{escape(text.href, quote=True)}" tabindex="-1">{body}</a>'
         out.append(f"{group}{body}</g>")
     out.append("</svg>")
     return "\n".join(out)

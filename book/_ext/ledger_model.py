@@ -190,3 +190,46 @@ def split_math(text: str) -> list[tuple[str, str]]:
     if position < len(text):
         parts.append(("text", text[position:]))
     return parts
+
+
+# How a claim was checked: the kind of its evidence -> what the pages call it.
+KINDS = {
+    "define": "definition",
+    "prove": "proof",
+    "hold": "inequality or limit",
+    "measure": "measurement",
+    "observe": "observation",
+    "refute": "refutation",
+}
+
+# What is wrong with a printed statement: severity -> what it says.
+SEVERITIES = {
+    "misprint": "a slip of the pen: the source's own text or code has it right elsewhere",
+    "unstated assumption": "true where a condition holds that the source does not state",
+    "false": "does not hold as it is printed, for the case that it is about",
+    "library docstring": "the documentation says other than its code does; the code is what runs",
+}
+
+
+def severity(claim: Claim) -> str:
+    """What is wrong with a claim that was corrected or refuted.
+
+    The entry of the list of claims says it (``severity``, or ``mark: misprint``); a docstring that
+    was held against its code is known by its name. Anything else is false as printed.
+    """
+    for name in ("severity", "mark"):
+        stated = getattr(claim, name, None)
+        if stated in SEVERITIES:
+            return str(stated)
+    if claim.read == "code" and claim.id.partition(".")[2].startswith("doc-"):
+        return "library docstring"
+    return "false"
+
+
+def is_paper(source: str) -> bool:
+    """Whether a source is a paper: its key ends with a year.
+
+    >>> is_paper("micheli2024"), is_paper("snntorch")
+    (True, False)
+    """
+    return source[-4:].isdigit()
