@@ -1,7 +1,14 @@
 """Predictions for spiking networks at initialization, from infinite to finite width."""
 
 from snnlib.meanfield.backward import matched_sharpness, surrogate_second_moment
+from snnlib.meanfield.correlation import (
+    correlation_fixed_point,
+    correlation_map,
+    correlation_slope,
+    difference_dies,
+)
 from snnlib.meanfield.covariance import CovarianceStep, covariance_map
+from snnlib.meanfield.depth import DepthLaw, depth_law, depth_scale
 from snnlib.meanfield.edge import spectral_radius
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
@@ -9,6 +16,7 @@ from snnlib.meanfield.finite_width import (
     spike_count_law,
 )
 from snnlib.meanfield.growth import LayerGrowth, layer_growth
+from snnlib.meanfield.many_steps import TimeAverage, clipped_correlation_map, time_average
 from snnlib.meanfield.memory import growth_with_memory, slope_correlation
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
 from snnlib.meanfield.outlook import GradientSignal, Outlook, gradient_signal, outlook
@@ -58,6 +66,7 @@ from snnlib.meanfield.variance import (
 
 __all__ = [
     "CovarianceStep",
+    "DepthLaw",
     "FixedPoint",
     "GradientSignal",
     "Kernel",
@@ -68,12 +77,20 @@ __all__ = [
     "RateStep",
     "SpikeCountLaw",
     "SteadyState",
+    "TimeAverage",
     "TwoInputStep",
     "TwoInputs",
     "backward_second_moment",
+    "clipped_correlation_map",
+    "correlation_fixed_point",
+    "correlation_map",
+    "correlation_slope",
     "covariance_map",
     "critical_gain",
     "critical_threshold",
+    "depth_law",
+    "depth_scale",
+    "difference_dies",
     "discrete_kernel",
     "exponential_kernel",
     "extinction_probability",
@@ -104,6 +121,7 @@ __all__ = [
     "steady_variance",
     "surrogate_second_moment",
     "synaptic_kernel",
+    "time_average",
     "two_input_gradient",
     "two_input_map",
     "variance_map",

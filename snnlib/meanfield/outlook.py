@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from snnlib.meanfield.two_inputs import TwoInputs, two_input_gradient, two_input_map
 from snnlib.neurons.lif import Reset
@@ -36,11 +36,16 @@ class GradientSignal(NamedTuple):
         coherence: [layer], cosine of the gradients of two inputs by the layer's currents.
         size: [layer], mean square of that gradient, for one of 1 by every spike of the readout
             at every step.
+        correlation: [layer], share of the spikes that both inputs cause, tr R̃/tr R; NaN in
+            silence.
+        shared_count: [layer], the same of the counts over all steps, E[NÑ]/E[N²].
     """
 
     rate: Array
     coherence: Array
     size: Array
+    correlation: Array
+    shared_count: Array
 
     @property
     def active(self) -> int:
@@ -80,7 +85,7 @@ class Outlook(NamedTuple):
 
 def gradient_signal(
     moments: TwoInputs,
-    gain: float,
+    gain: ArrayLike,
     *,
     depth: int,
     leak: float,
@@ -98,7 +103,7 @@ def gradient_signal(
 
     Args:
         moments: of the spikes in front of the first weights, see `two_inputs.spike_moments`.
-        gain: G = n·Var[w] > 0 of all weights.
+        gain: G = n·Var[w] > 0 of all weights, or one for each of the depth + 1 layers.
         depth: hidden layers, at least 0; the readout is one more.
         leak: β in [0, 1].
         threshold: θ ≥ 0.
@@ -112,7 +117,8 @@ def gradient_signal(
         A `GradientSignal`.
 
     Raises:
-        ValueError: If `depth` is negative or `readout` is not positive, or as in `two_input_map`.
+        ValueError: If `depth` is negative, `readout` is not positive, there is neither one gain
+            nor one for each layer, or as in `two_input_map`.
 
     Source:
         Derived in the book.
@@ -134,11 +140,17 @@ def gradient_signal(
         raise ValueError(f"depth must be an integer >= 0, got {depth!r}")
     if not 0 < readout < math.inf:
         raise ValueError(f"readout must be positive and finite, got {readout!r}")
-    rates, slopes = [], []
-    for _ in range(int(depth) + 1):
+    gains = np.asarray(gain, dtype=np.float64)
+    if gains.ndim and gains.shape != (int(depth) + 1,):
+        raise ValueError(
+            f"gain must be a number or {int(depth) + 1}, one for each layer, got {gain!r}"
+        )
+    gains = np.broadcast_to(gains, int(depth) + 1)
+    forward, slopes = [], []
+    for gain_below in gains:
         step = two_input_map(
             moments,
-            gain,
+            float(gain_below),
             leak=leak,
             threshold=threshold,
             surrogate=surrogate,
@@ -147,18 +159,29 @@ def gradient_signal(
             generator=generator,
         )
         moments = step.spikes
-        rates.append(np.diagonal(moments.own).copy())
+        forward.append(moments)
         slopes.append(step.slopes)
-    steps = len(rates[0])
+    steps = len(moments.own)
     above = TwoInputs(np.ones((steps, steps)), np.ones((steps, steps)))
     coherence, size = [], []
     for layer, slope in enumerate(reversed(slopes)):
         below = two_input_gradient(above, slope, leak=leak)
         coherence.append(below.coherence)
         size.append(float(np.trace(below.own)) / steps)
-        scale = gain * (readout if layer == 0 else 1.0)
+        scale = float(gains[-1 - layer]) * (readout if layer == 0 else 1.0)
         above = TwoInputs(scale * below.own, scale * below.crossed)
-    return GradientSignal(np.array(rates), np.array(coherence[::-1]), np.array(size[::-1]))
+    return GradientSignal(
+        rate=np.array([np.diagonal(moments.own) for moments in forward]),
+        coherence=np.array(coherence[::-1]),
+        size=np.array(size[::-1]),
+        correlation=np.array([moments.coherence for moments in forward]),
+        shared_count=np.array([_shared_count(moments) for moments in forward]),
+    )
+
+
+def _shared_count(moments: TwoInputs) -> float:
+    size = float(moments.own.sum())
+    return float(moments.crossed.sum()) / size if size else math.nan
 
 
 def outlook(
