@@ -5,8 +5,15 @@ from snnlib.meanfield.backward import (
     matched_sharpness,
     surrogate_second_moment,
 )
+from snnlib.meanfield.correlation import (
+    correlation_fixed_point,
+    correlation_map,
+    correlation_slope,
+    difference_dies,
+)
 from snnlib.meanfield.covariance import CovarianceStep, covariance_map
 from snnlib.meanfield.credit import Passage, credit, credited, passage
+from snnlib.meanfield.depth import DepthLaw, depth_law, depth_scale
 from snnlib.meanfield.edge import spectral_radius
 from snnlib.meanfield.finite_width import (
     SpikeCountLaw,
@@ -14,6 +21,7 @@ from snnlib.meanfield.finite_width import (
     spike_count_law,
 )
 from snnlib.meanfield.growth import LayerGrowth, layer_growth
+from snnlib.meanfield.many_steps import TimeAverage, clipped_correlation_map, time_average
 from snnlib.meanfield.memory import growth_with_memory, slope_correlation
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
 from snnlib.meanfield.outlook import GradientSignal, Outlook, gradient_signal, outlook
@@ -64,6 +72,7 @@ from snnlib.meanfield.way_back import Stack, WayBack, two_inputs_through, way_ba
 
 __all__ = [
     "CovarianceStep",
+    "DepthLaw",
     "FixedPoint",
     "GradientSignal",
     "Kernel",
@@ -76,15 +85,23 @@ __all__ = [
     "SpikeCountLaw",
     "Stack",
     "SteadyState",
+    "TimeAverage",
     "TwoInputStep",
     "TwoInputs",
     "WayBack",
     "backward_second_moment",
+    "clipped_correlation_map",
+    "correlation_fixed_point",
+    "correlation_map",
+    "correlation_slope",
     "covariance_map",
     "credit",
     "credited",
     "critical_gain",
     "critical_threshold",
+    "depth_law",
+    "depth_scale",
+    "difference_dies",
     "discrete_kernel",
     "exponential_kernel",
     "extinction_probability",
@@ -117,6 +134,7 @@ __all__ = [
     "steady_variance",
     "surrogate_second_moment",
     "synaptic_kernel",
+    "time_average",
     "two_input_gradient",
     "two_input_map",
     "two_inputs_through",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from snnlib.meanfield.two_inputs import TwoInputs
 from snnlib.meanfield.way_back import two_inputs_through, way_back
@@ -37,11 +37,16 @@ class GradientSignal(NamedTuple):
         coherence: [layer], cosine of the gradients of two inputs by the layer's currents.
         size: [layer], mean square of that gradient, for one of 1 by every spike of the readout
             at every step.
+        correlation: [layer], share of the spikes that both inputs cause, tr R̃/tr R; NaN in
+            silence.
+        shared_count: [layer], the same of the counts over all steps, E[NÑ]/E[N²].
     """
 
     rate: Array
     coherence: Array
     size: Array
+    correlation: Array
+    shared_count: Array
 
     @property
     def active(self) -> int:
@@ -81,7 +86,7 @@ class Outlook(NamedTuple):
 
 def gradient_signal(
     moments: TwoInputs,
-    gain: float,
+    gain: ArrayLike,
     *,
     depth: int,
     leak: float,
@@ -99,7 +104,7 @@ def gradient_signal(
 
     Args:
         moments: of the spikes in front of the first weights, see `two_inputs.spike_moments`.
-        gain: G = n·Var[w] > 0 of all weights.
+        gain: G = n·Var[w] > 0 of all weights, or one for each of the depth + 1 layers.
         depth: hidden layers, at least 0; the readout is one more.
         leak: β in [0, 1].
         threshold: θ ≥ 0.
@@ -114,7 +119,8 @@ def gradient_signal(
         A `GradientSignal`.
 
     Raises:
-        ValueError: If `depth` is negative or `readout` is not positive, or as in `two_input_map`.
+        ValueError: If `depth` is negative, `readout` is not positive, there is neither one gain
+            nor one for each layer, or as in `two_input_map`.
 
     Source:
         Derived in the book.
@@ -136,9 +142,15 @@ def gradient_signal(
         raise ValueError(f"depth must be an integer >= 0, got {depth!r}")
     if not 0 < readout < math.inf:
         raise ValueError(f"readout must be positive and finite, got {readout!r}")
+    gains = np.asarray(gain, dtype=np.float64)
+    if gains.ndim and gains.shape != (int(depth) + 1,):
+        raise ValueError(
+            f"gain must be a number or {int(depth) + 1}, one for each layer, got {gain!r}"
+        )
+    up = [float(g) for g in np.broadcast_to(gains, int(depth) + 1)]
     stack = two_inputs_through(
         moments,
-        [gain] * (int(depth) + 1),
+        up,
         leak=leak,
         threshold=threshold,
         reset=reset,
@@ -147,12 +159,20 @@ def gradient_signal(
     )
     # Down, the weights of the readout share among fewer neurons what comes from above.
     back = way_back(
-        stack,
-        surrogate,
-        detach_reset=detach_reset,
-        gains=[gain] * int(depth) + [gain * readout],
+        stack, surrogate, detach_reset=detach_reset, gains=[*up[:-1], up[-1] * readout]
     )
-    return GradientSignal(stack.rate, back.coherence, back.size)
+    return GradientSignal(
+        rate=stack.rate,
+        coherence=back.coherence,
+        size=back.size,
+        correlation=stack.likeness,
+        shared_count=np.array([_shared_count(moments) for moments in stack.spikes]),
+    )
+
+
+def _shared_count(moments: TwoInputs) -> float:
+    size = float(moments.own.sum())
+    return float(moments.crossed.sum()) / size if size else math.nan
 
 
 def outlook(

@@ -7,6 +7,7 @@ gain can be chosen so that this is the wanted one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
+from snnlib._checks import check_count
 from snnlib.meanfield.covariance import square_root
+from snnlib.meanfield.many_steps import check_averages, time_average
 from snnlib.meanfield.variance import critical_gain
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
@@ -32,7 +35,13 @@ _DEPTH = 60
 
 
 def gain_for_rate(
-    rate: float, *, leak: float, threshold: float, steps: int, reset: Reset = "subtract"
+    rate: float,
+    *,
+    leak: float,
+    threshold: float,
+    steps: float,
+    reset: Reset = "subtract",
+    depth: int | None = None,
 ) -> float:
     r"""Gain G at which deep layers fire with a given probability, averaged over T steps.
 
@@ -44,20 +53,27 @@ def gain_for_rate(
     while others carry all the spikes (the first step sees no earlier input, so it lives only
     above `critical_gain`, where a neuron of little leak already fires often at later steps).
 
+    That every step lives in every layer is more than a network of L layers needs.  With `depth`
+    the gain is the one that brings the rate to layer L behind a constant Gaussian current that
+    gives layer 0 this rate: early steps may fall silent in between.  At one step it is
+    θ²/(z²p) with Q(z) = p; for leak 1, soft reset and many steps it tends to the gain of
+    `time_average`, which is returned for infinitely many.
+
     Args:
         rate: wanted firing probability per step, in (0, 1/2).
         leak: β in [0, 1].
         threshold: θ > 0.
-        steps: number of time steps T ≥ 1.
+        steps: number of time steps T ≥ 1, or `math.inf` (leak 1 and soft reset only).
         reset: as in `snnlib.neurons.lif`.
+        depth: L ≥ 1, layers of weights that the rate is to last through; None is any number.
 
     Returns:
         G = n·Var[w], with a relative standard error of about 1 % (16,384 simulated neurons, the
         same ones in every call: the function is deterministic).
 
     Raises:
-        ValueError: if an argument is outside its range, no neuron reaches the rate, or the rate
-            is too low to last at every step.
+        ValueError: if an argument is outside its range, no neuron reaches the rate, or (without
+            a depth) the rate is too low to last at every step.
 
     Source:
         Derived in the book; extends Micheli et al. 2024, Eq. 10, to T > 1.
@@ -74,13 +90,20 @@ def gain_for_rate(
         raise ValueError(f"rate must be in (0, 1/2), got {rate!r}")
     if not 0 < threshold < np.inf:
         raise ValueError(f"threshold must be positive and finite, got {threshold!r}")
-    if steps < 1 or int(steps) != steps:
-        raise ValueError(f"steps must be an integer >= 1, got {steps!r}")
+    if steps != math.inf and (not steps >= 1 or int(steps) != steps):
+        raise ValueError(f"steps must be an integer >= 1 or infinite, got {steps!r}")
+    if depth is not None:
+        check_count("depth", depth)
 
     # A neuron refuses what its settings cannot be.
     lif(torch.zeros(1, 1, 1), leak=leak, threshold=threshold, reset=reset)
+    if steps == math.inf:
+        check_averages(leak, reset)
+        return time_average(rate, threshold=threshold).gain
 
-    layer = _Layer(rate, leak, threshold, steps, reset)
+    layer = _Layer(rate, leak, threshold, int(steps), reset)
+    if depth is not None:
+        return _lasting(layer, int(depth))
     gain, pairs = _iterated(layer)
     if gain < critical_gain(threshold):  # a slow death that so many layers do not show
         raise ValueError(
@@ -179,6 +202,31 @@ def _iterated(layer: _Layer) -> tuple[float, Array]:
         if depth >= 15 and abs(np.mean(gains[-6:]) / np.mean(gains[-12:-6]) - 1) < 0.005:
             break
     return float(np.mean(gains[-6:])), pairs
+
+
+def _lasting(layer: _Layer, depth: int) -> float:
+    """The gain at which layer `depth` has the rate that layer 0 has behind a constant current."""
+    constant = layer.normals(0)[:1].expand(layer.steps, -1)
+    first = _second_moments(layer.spikes(constant, layer.gain_to_reach(constant, None)))
+
+    @cache
+    def excess(log_gain: float) -> float:
+        pairs = first
+        for place in range(1, depth + 1):
+            x = layer.spikes(_unit_current(pairs, layer.normals(place)), np.exp(log_gain))
+            pairs = _second_moments(x)
+            if not pairs.any():
+                break
+        return float(np.diagonal(pairs).mean()) - layer.rate
+
+    low = high = np.log(2 * layer.threshold**2)
+    while excess(low) > 0:
+        low -= 0.25
+    while excess(high) < 0:
+        high += 0.25
+        if high > low + 40:
+            raise ValueError(f"rate must be one that layer {depth} can reach, got {layer.rate!r}")
+    return float(np.exp(brentq(excess, low, high, xtol=1e-3)))
 
 
 def _check_lasting(layer: _Layer, gain: float, pairs: Array) -> None:
