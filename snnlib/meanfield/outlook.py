@@ -158,9 +158,7 @@ def gradient_signal(
         generator=generator,
     )
     # Down, the weights of the readout share among fewer neurons what comes from above.
-    back = way_back(
-        stack, surrogate, detach_reset=detach_reset, gains=[*up[:-1], up[-1] * readout]
-    )
+    back = way_back(stack, surrogate, detach_reset=detach_reset, gains=[*up[:-1], up[-1] * readout])
     return GradientSignal(
         rate=stack.rate,
         coherence=back.coherence,
