@@ -71,16 +71,18 @@ def initialize_(
             (0; "normal" for reset to zero), `detach_reset` (the layer's),
             `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
             meets condition IV); "lsuv" with `tolerance` (0.05) and
-            `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
-            "kaiming", "lecun", "orthogonal", "herranz2022", "micheli2024", "ikun2024" and
-            "mean_field".
+            `iterations` (10); "balanced" with `steps`, `rate` (0.2) and `coherence`
+            (0.1); `distribution` ("normal", "uniform", "bigamma") for "glorot", "kaiming",
+            "lecun", "orthogonal", "herranz2022", "micheli2024", "ikun2024", "mean_field" and
+            "balanced".
 
     Returns:
         One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
         and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
         potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
         P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to
-        layer. Prints as a table.
+        layer; "balanced" adds the size and the coherence of gradients there, the surrogate and the
+        learning rate. Prints as a table.
 
     Raises:
         ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name

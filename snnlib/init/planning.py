@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from snnlib.init.connection import Connection
-from snnlib.init.method import Method
+from snnlib.init.method import Forecast, Method
 from snnlib.init.readout import Readout
 from snnlib.init.registry import method_named
 from snnlib.surrogate import Surrogate
@@ -31,6 +31,7 @@ class Plan:
         remark: What the report should say.
         surrogates: To set, by the name of the spiking layer.
         rate: Of what it drives, if the method says it with the plan.
+        forecast: Of its training, likewise.
     """
 
     connection: Connection
@@ -44,6 +45,7 @@ class Plan:
     remark: str = ""
     surrogates: Mapping[str, Surrogate] = field(default_factory=dict)
     rate: float | None = None
+    forecast: Forecast | None = None
 
     def realized_gain(self) -> float:
         """n·E[w²] as drawn, measured where no formula gives it."""
@@ -173,7 +175,7 @@ def _arranged(
         laws = [method.chosen(settings.pop("distribution", None)) for settings in given]
         own = [connections[index] for index in indices]
         found = method.network(own, given, laws)
-        for index, connection, law, (settings, remark, surrogates, rate) in zip(
+        for index, connection, law, (settings, remark, surrogates, rate, forecast) in zip(
             indices, own, laws, found, strict=True
         ):
             value, centre = method.checked_gain(settings), method.mean(**settings)
@@ -189,6 +191,7 @@ def _arranged(
                     remark=remark,
                     surrogates=surrogates,
                     rate=rate,
+                    forecast=forecast,
                 ),
             )
 

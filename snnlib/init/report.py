@@ -11,6 +11,7 @@ from snnlib import _html
 from snnlib.init.activity import Activity, Drive
 from snnlib.init.method import Feeding, Method, standard_deviation
 from snnlib.init.planning import Plan
+from snnlib.surrogate import Surrogate
 
 
 class Row(NamedTuple):
@@ -31,6 +32,12 @@ class Row(NamedTuple):
         rate: Predicted firing probability per step of that layer, see `initialize_`; None for a
             readout.
         note: What else there is to know.
+        gradient: Predicted Σ (dL/du)² over the neurons and steps of what it drives, over that of
+            the last layer; None where the method does not say.
+        coherence: Predicted cosine of the gradients of two unrelated inputs there, likewise.
+        learning_rate: For Adam and this weight, likewise.
+        surrogate: Derivative of the spike of what it drives, which the other numbers are for,
+            likewise; set where the layer is one of ours. Not in the table.
     """
 
     layer: str
@@ -44,6 +51,10 @@ class Row(NamedTuple):
     drives: str
     rate: float | None = None
     note: str = ""
+    gradient: float | None = None
+    coherence: float | None = None
+    learning_rate: float | None = None
+    surrogate: Surrogate | None = None
 
 
 HEADINGS = (
@@ -58,8 +69,12 @@ HEADINGS = (
     "drives",
     "rate",
     "note",
+    "gradient",
+    "coherence",
+    "learning rate",
 )
-NUMERIC = ("fan-in", "gain", "std", "threshold", "P(u > θ)", "E[x²]", "rate")
+NUMERIC = tuple(name for name in HEADINGS if name not in ("layer", "fed by", "drives", "note"))
+OPTIONAL = ("note", "gradient", "coherence", "learning rate")  # left out where empty throughout
 
 
 @dataclass(frozen=True)
@@ -97,7 +112,13 @@ class Report(Sequence[Row]):
     def _table(self) -> list[list[str]]:
         """Headings and cells as text, without columns that are empty throughout."""
         rows = [[_text(cell) for cell in row] for row in self.rows]
-        keep = [i for i, name in enumerate(HEADINGS) if name != "note" or any(r[i] for r in rows)]
+        empty = ("", _text(None))
+        keep = [
+            i
+            for i, name in enumerate(HEADINGS)
+            if name not in OPTIONAL or any(r[i] not in empty for r in rows)
+        ]
+        keep.sort(key=lambda i: HEADINGS[i] == "note")  # the longest stands last
         return [[row[i] for i in keep] for row in [list(HEADINGS), *rows]]
 
     def __str__(self) -> str:
@@ -203,4 +224,12 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
         ", ".join(layer.name for layer in connection.drives),
         None if rate is None or math.isnan(rate) else rate,
         "; ".join(notes),
+        *_forecast(plan),
     )
+
+
+def _forecast(plan: Plan) -> tuple[float | None, float | None, float | None, Surrogate | None]:
+    found = plan.forecast
+    if found is None:
+        return None, None, None, None
+    return found.gradient, found.coherence, found.learning_rate, found.surrogate
