@@ -13,13 +13,14 @@ from snnlib.init.drawing import draw_plans_
 from snnlib.init.pairing import pair
 from snnlib.init.planning import check_given, choices_of, plans_of
 from snnlib.init.readout import readouts
+from snnlib.init.recommended import draw_recommended_
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
 
 
 def initialize_(
     module: nn.Module,
-    method: str,
+    method: str | None = None,
     *,
     example: Tensor | tuple[Any, ...] | None = None,
     generator: torch.Generator | None = None,
@@ -30,6 +31,11 @@ def initialize_(
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
+
+    Without a method it does what trains best in the book's suite of ordinary networks: it runs the
+    example forward and backward, leaves a network alone whose gradient reaches its weights, and
+    says so; one that cannot learn is drawn by "micheli2024" ("rossbroich2022" behind synapses), and
+    what is then still silent is scaled (`snnlib.init.recommended`).
 
     Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
     layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
@@ -48,7 +54,7 @@ def initialize_(
 
     Args:
         module: A network of weights and spiking layers.
-        method: A name in `METHODS`.
+        method: A name in `METHODS`; None asks the network, and needs an example.
         example: One batch of input, [T, batch, ...] for the networks of `snnlib.networks`, or a
             tuple of positional arguments; None pairs by registration. "lsuv" needs one.
         generator: Random numbers; None is torch's global generator.
@@ -108,20 +114,37 @@ def initialize_(
         >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
         True
     """
-    found = method_named(method)
-    check_given(found, settings)
+    found = None if method is None else method_named(method)
+    if found is not None:
+        check_given(found, settings)
+    elif settings or example is None or readout != "keep":
+        raise ValueError(
+            "method must be named where settings or readout='draw' are given, and without an "
+            "example: initialize_(module, example=batch) asks the network what it needs"
+        )
     if bias not in ("zero", "keep"):
         raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
     if readout not in ("keep", "draw"):
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    choices = choices_of(found, settings, layers or {})
+    choices = {} if found is None else choices_of(found, settings, layers or {})
 
     connections = pair(module, example, time=time)
     ends = readouts(module, connections, example if readout == "keep" else None, time=time)
     if readout == "draw":
         ends = {name: own for name, own in ends.items() if own.layer is None}
+    if found is None:
+        return draw_recommended_(
+            module,
+            connections,
+            ends,
+            example=example,
+            generator=generator,
+            bias=bias,
+            layers=layers,
+            time=time,
+        )
     plans = plans_of(connections, found, settings, choices, ends)
     draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
     return report(plans, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import NamedTuple, overload
 
 from snnlib import _html
@@ -85,6 +86,7 @@ class Report(Sequence[Row]):
         method: Name of the method.
         source: Paper and equation.
         rows: One row per weight.
+        said: What there is to say of the whole network.
 
     Example:
         >>> print(Report("kaiming", "He et al. 2015", (
@@ -98,6 +100,7 @@ class Report(Sequence[Row]):
     method: str
     source: str
     rows: tuple[Row, ...]
+    said: str = ""
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -132,11 +135,13 @@ class Report(Sequence[Row]):
             ).rstrip()
             for row in table
         ]
-        return "\n".join([f"{self.method} ({self.source})", *lines])
+        said = [self.said] if self.said else []
+        return "\n".join([f"{self.method} ({self.source})", *said, *lines])
 
     def _repr_html_(self) -> str:
         head, *body = self._table()
-        return _html.table(head, body, f"{self.method} ({self.source})")
+        said = f"<p>{escape(self.said)}</p>" if self.said else ""
+        return said + _html.table(head, body, f"{self.method} ({self.source})")
 
 
 def _text(cell: object) -> str:

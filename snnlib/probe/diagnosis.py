@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from snnlib.dialects.running import Time, resolve_time
 from snnlib.init.pairing import pair
+from snnlib.init.recommended import learning
 from snnlib.probe.backward import gradients
 from snnlib.probe.capture import Entry, observe
 from snnlib.probe.extinction import extinctions
@@ -103,7 +104,10 @@ def diagnose(
         for name, why in missing.items()
         if "data drive" not in why
     ]
-    return Diagnosis(layers, tuple(findings(known)), found, tally.samples, tuple(notes))
+    learns = None
+    if gradient and connections and not tally.broken:
+        learns = learning(network, connections, batch, time=time, seed=seed, loss=loss)
+    return Diagnosis(layers, tuple(findings(known)), found, tally.samples, tuple(notes), learns)
 
 
 def _misread(batch: Any) -> list[str]:
