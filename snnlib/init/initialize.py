@@ -15,6 +15,7 @@ from snnlib.init.planning import check_given, choices_of, plans_of
 from snnlib.init.readout import readouts
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
+from snnlib.init.scaling import check_choice, check_norms, scale_norms_
 
 
 def initialize_(
@@ -27,6 +28,7 @@ def initialize_(
     layers: Mapping[str, Mapping[str, Any] | str | None] | None = None,
     readout: Literal["keep", "draw"] = "keep",
     time: Time = "auto",
+    norms: Literal["keep", "scale"] = "keep",
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
@@ -61,6 +63,9 @@ def initialize_(
             those of the others.
         time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
             `snnlib.dialects.running.run`.
+        norms: A batch, layer or group norm between weights and neurons takes the weights' scale
+            away. "keep" leaves it and says so; "scale" gives its own scale the standard deviation
+            √(G·E[x²]) that the method wants for the currents, and its shift 0.
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
@@ -114,12 +119,17 @@ def initialize_(
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_choice(norms, example)
     choices = choices_of(found, settings, layers or {})
 
     connections = pair(module, example, time=time)
     ends = readouts(module, connections, example if readout == "keep" else None, time=time)
     if readout == "draw":
         ends = {name: own for name, own in ends.items() if own.layer is None}
-    plans = plans_of(connections, found, settings, choices, ends)
+    plans = plans_of(connections, found, settings, choices, ends, norms)
+    if norms == "scale":
+        check_norms(plans)
     draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
+    if norms == "scale":
+        scale_norms_(plans)
     return report(plans, found)

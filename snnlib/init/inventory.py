@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from snnlib import dialects
 from snnlib.init.connection import Connection, Layer, fans
+from snnlib.init.norms import is_norm
 
 WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Weight: TypeAlias = nn.Module | nn.Parameter
@@ -31,6 +32,7 @@ class Inventory:
         self.parents: dict[nn.Module, nn.Module] = {}  # of weights inside a spiking layer
         self.raw: dict[nn.Parameter, tuple[nn.Module, str]] = {}  # weights without a module
         self.returning: dict[nn.Module, nn.Parameter] = {}  # recurrent weights that our layers hold
+        self.norms: list[nn.Module] = []  # normalizations, without those inside of one
         for name, module in network.named_modules():
             self.names[module] = shown = name or type(module).__name__
             if isinstance(module, WEIGHTS):
@@ -42,6 +44,8 @@ class Inventory:
                 self.weights[module] = fans(module.weight, f"weight of {shown!r}")
                 continue
             spiking = dialects.read(module)
+            if spiking is None and is_norm(module) and not _inside(name, self):
+                self.norms.append(module)
             for key, parameter in module.named_parameters(recurse=False):
                 if spiking is not None and spiking.library == "snnlib":
                     if not spiking.recurrent or key != "weight":
@@ -79,3 +83,8 @@ class Inventory:
         if self.returning.get(module) is weight and isinstance(module.bias, Tensor):
             known["bias"] = module.bias
         return Connection(name, module, weight, fan_in, fan_out, **known)
+
+
+def _inside(name: str, found: Inventory) -> bool:
+    """Whether a module lies inside of a normalization."""
+    return any(name.startswith(f"{found.names[norm]}.") for norm in found.norms)

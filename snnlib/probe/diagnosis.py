@@ -18,10 +18,11 @@ from snnlib.probe.backward import gradients
 from snnlib.probe.capture import Entry, observe
 from snnlib.probe.extinction import extinctions
 from snnlib.probe.illnesses import findings
-from snnlib.probe.prediction import Prediction, predict
+from snnlib.probe.notes import notes_on
+from snnlib.probe.prediction import Predictions, predict
 from snnlib.probe.result import Diagnosis
 from snnlib.probe.rows import facts, row
-from snnlib.probe.statistics import Statistics, statistics
+from snnlib.probe.statistics import statistics
 from snnlib.probe.tally import Tally
 
 __all__ = ["diagnose"]
@@ -91,18 +92,15 @@ def diagnose(
     back = gradients(network, batch, loss, seed, time) if gradient else None
     found = statistics(entries, tally.rows, back.variance if back else None)
     generator = torch.Generator().manual_seed(seed)
-    predictions, missing = _predictions(entries, tally, found, notes, networks, generator)
+    expected = _predictions(entries, tally, networks, generator)
+    predictions, missing = expected.found, expected.missing
     widths = {entry.name: tally.width(entry) for entry in entries}
     risks = extinctions(entries, connections, widths, float(found.rate[0, 0]))
     layers = tuple(
         row(k, entry, found, predictions, missing, tally, risks) for k, entry in enumerate(entries)
     )
     known = [facts(k, e, layers[k], tally, back) for k, e in enumerate(entries)]
-    notes += [
-        f"No prediction for {name}: {why}"
-        for name, why in missing.items()
-        if "data drive" not in why
-    ]
+    notes += notes_on(entries, connections, expected, tally)
     return Diagnosis(layers, tuple(findings(known)), found, tally.samples, tuple(notes))
 
 
@@ -117,34 +115,17 @@ def _misread(batch: Any) -> list[str]:
 
 
 def _predictions(
-    entries: Sequence[Entry],
-    tally: Tally,
-    found: Statistics,
-    notes: list[str],
-    networks: int,
-    generator: torch.Generator,
-) -> tuple[dict[str, Prediction], dict[str, str]]:
-    """What theory says of the layers, or why not; notes what starts from measured currents."""
+    entries: Sequence[Entry], tally: Tally, networks: int, generator: torch.Generator
+) -> Predictions:
+    """What theory says of the layers, or why not."""
     if not tally.connections or tally.broken:
-        return {}, {}
-    rates = {e.name: float(r.nanmean()) for e, r in zip(entries, found.rate, strict=True)}
-    changed = tally.changed(entries, rates)
-    shifted = tally.shifted(entries)
-    notes += [
-        f"{name} is predicted from its measured currents, which are not what zero-mean weights "
-        "make of the spikes before them (pooling, normalization or scaling between them?)"
-        for name in changed
-        if name not in shifted
-    ]
+        return Predictions({}, {}, {})
     return predict(
         entries,
         tally.connections,
-        tally.covariances(changed),
-        tally.pairs,
-        tally.currents(),
+        {entry.name: tally.seen(entry) for entry in entries},
         {entry.name: tally.width(entry) for entry in entries},
-        changed=changed,
-        shifted=shifted,
+        changed=tally.changed(entries),
         networks=networks,
         generator=generator,
     )

@@ -48,11 +48,12 @@ def row(
         The row.
     """
     weights = driving(entry, tally.connections)
-    gains = [g for c in weights if (g := effective_gain(c, entry)) is not None]
+    undone = any(norm.undoes for c in weights for norm in c.norms)  # gains say nothing there
+    gains = [g for c in weights if not undone and (g := effective_gain(c, entry)) is not None]
     fed = [layer for c in weights for layer in c.fed_by]
     threshold = float(entry.spiking.threshold.mean())
     critical = None
-    if fed and threshold >= 0 and entry.spiking.synapse is None:
+    if fed and threshold >= 0 and entry.spiking.synapse is None and not undone:
         critical = float(critical_gain(threshold))
     spikes, reals = 0.0, 0.0
     for c in weights:
