@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.declaring import Reader, declared
 from snnlib.dialects.running import Time
 from snnlib.init.drawing import draw_plans_
 from snnlib.init.pairing import pair
@@ -29,6 +30,7 @@ def initialize_(
     readout: Literal["keep", "draw"] = "keep",
     time: Time = "auto",
     norms: Literal["keep", "scale"] = "keep",
+    neurons: Mapping[type[nn.Module], Reader] | None = None,
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
@@ -66,6 +68,9 @@ def initialize_(
         norms: A batch, layer or group norm between weights and neurons takes the weights' scale
             away. "keep" leaves it and says so; "scale" gives its own scale the standard deviation
             √(G·E[x²]) that the method wants for the currents, and its shift 0.
+        neurons: What neurons of your own are, from their class to a reader, see
+            `snnlib.dialects.declare`, which says it once for all. Where a neuron's input gain is
+            not known it is read off its responses, and the report says so.
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
@@ -122,14 +127,15 @@ def initialize_(
     check_choice(norms, example)
     choices = choices_of(found, settings, layers or {})
 
-    connections = pair(module, example, time=time)
-    ends = readouts(module, connections, example if readout == "keep" else None, time=time)
-    if readout == "draw":
-        ends = {name: own for name, own in ends.items() if own.layer is None}
-    plans = plans_of(connections, found, settings, choices, ends, norms)
-    if norms == "scale":
-        check_norms(plans)
-    draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
-    if norms == "scale":
-        scale_norms_(plans)
-    return report(plans, found)
+    with declared(neurons):
+        connections = pair(module, example, time=time)
+        ends = readouts(module, connections, example if readout == "keep" else None, time=time)
+        if readout == "draw":
+            ends = {name: own for name, own in ends.items() if own.layer is None}
+        plans = plans_of(connections, found, settings, choices, ends, norms)
+        if norms == "scale":
+            check_norms(plans)
+        draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
+        if norms == "scale":
+            scale_norms_(plans)
+        return report(plans, found)

@@ -10,6 +10,7 @@ from snnlib import dialects
 from snnlib.init.connection import Connection, Layer, fans
 from snnlib.init.norms import is_norm
 
+ESTIMATED = "estimated from its responses"
 WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Weight: TypeAlias = nn.Module | nn.Parameter
 
@@ -19,12 +20,13 @@ class Inventory:
 
     Args:
         network: The network, which is walked once.
+        estimating: Whether constants of neurons that are not known are read off their responses.
 
     Raises:
         ValueError: If a weight is empty or computed by a parametrization.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, estimating: bool = False) -> None:
         self.network = network
         self.names: dict[nn.Module, str] = {}
         self.weights: dict[nn.Module, tuple[int, int]] = {}
@@ -44,6 +46,8 @@ class Inventory:
                 self.weights[module] = fans(module.weight, f"weight of {shown!r}")
                 continue
             spiking = dialects.read(module)
+            if estimating and spiking is not None:
+                spiking = _estimated(module, spiking)
             if spiking is None and is_norm(module) and not _inside(name, self):
                 self.norms.append(module)
             for key, parameter in module.named_parameters(recurse=False):
@@ -88,3 +92,19 @@ class Inventory:
 def _inside(name: str, found: Inventory) -> bool:
     """Whether a module lies inside of a normalization."""
     return any(name.startswith(f"{found.names[norm]}.") for norm in found.norms)
+
+
+def _estimated(module: nn.Module, spiking: dialects.Spiking) -> dialects.Spiking:
+    """With leak, input gain and reset from the module's responses, if the gain is not known."""
+    if not bool(spiking.input_gain.isnan().any()):
+        return spiking
+    try:
+        found = dialects.estimate(module)
+    except ValueError as error:
+        return spiking._replace(why=f"{spiking.why}; {error}")
+    if not found.good:
+        return spiking._replace(why=f"{spiking.why}; the fit of its responses is {found.fit:.1%}")
+    return found.spiking(spiking)._replace(
+        why=f"{ESTIMATED}: leak {found.leak:.3g}, input gain {found.input_gain:.3g}, reset "
+        f"{found.reset!r} ({found.fit:.1%} of the steps of a random current)"
+    )

@@ -132,18 +132,17 @@ def _affine(module: Any) -> tuple[Tensor, Tensor]:
         shift = as_double(getattr(module, "shift", 0.0))
         factor = module.std * getattr(module, "input_gain", 1.0)
         if own.get("scale") is not None:
-            steps = as_double(module.scale).square().mean().sqrt()
-            factor, shift = factor * steps, shift * as_double(module.scale).mean()
+            each = as_double(module.scale)
+            factor, shift = factor * each.square().mean().sqrt(), shift * each.mean()
         return (weight * factor).flatten(), shift.flatten()
     if not isinstance(module, _KINDS):
         return one[:0], zero[:0]
-    weight, bias = own.get("weight"), own.get("bias")
-    scale = one if weight is None else as_double(weight).flatten()
-    shift = zero if bias is None else as_double(bias).flatten()
-    steps = own.get("scale")  # a factor for each step, as TEBN has
-    if steps is not None:
-        scale = scale * as_double(steps).square().mean().sqrt()
-        shift = shift * as_double(steps).mean()
+    given = [own.get(name) for name in ("weight", "bias")]
+    scale = one if given[0] is None else as_double(given[0]).flatten()
+    shift = zero if given[1] is None else as_double(given[1]).flatten()
+    if own.get("scale") is not None:  # a factor for each step, as TEBN has
+        each = as_double(own["scale"])
+        scale, shift = scale * each.square().mean().sqrt(), shift * each.mean()
     shape = torch.broadcast_shapes(scale.shape, shift.shape)
     return scale.expand(shape), shift.expand(shape)
 

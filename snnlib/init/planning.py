@@ -176,5 +176,13 @@ def _plan(connection: Connection, method: Method, settings: Mapping[str, Any]) -
                 "example must bring finite values that are not all 0 to every weight fed by data: "
                 f"their mean square is {moment:g}"
             )
+        for layer in connection.drives:
+            if bool(layer.spiking.input_gain.isnan().any()):
+                kind = type(layer.module).__name__
+                message = (
+                    f"input_gain of layer {layer.name!r} is not known ({layer.spiking.why}): say "
+                    f"what {kind} is by snnlib.dialects.declare({kind}, threshold=..., leak=..., "
+                    "input_gain=...), or pass input_gain="
+                )
         raise ValueError(f"{message} (weight of {connection.name!r})") from error
     return Plan(connection, method, resolved, distribution, value, centre)

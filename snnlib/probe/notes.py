@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from snnlib.init.connection import Connection, Layer
 from snnlib.probe.capture import Entry
+from snnlib.probe.constants import shared_constants
 from snnlib.probe.driving import driving
 from snnlib.probe.prediction import Predictions
 from snnlib.probe.tally import Tally
 
-__all__ = ["listed", "notes_on"]
+__all__ = ["learned", "listed", "notes_on"]
 
 MOST = 4  # names of equal layers that a note lists
 
@@ -37,6 +38,7 @@ def notes_on(
         *_measured(entries, connections, expected, tally),
         *_missing(expected),
         *_zero(entries),
+        *_shared(entries),
         *_joined(connections),
     ]
 
@@ -52,6 +54,22 @@ def listed(names: Iterable[str]) -> str:
     if len(names) <= MOST + 1:
         return ", ".join(names)
     return f"{', '.join(names[: MOST - 1])}, ..., {names[-1]} ({len(names)})"
+
+
+def learned(constants: Mapping[str, float]) -> list[str]:
+    """Which learned constants inside of the layers get a gradient, and which get none.
+
+    Example:
+        >>> learned({"lif.beta": 0.3, "lif.threshold": 0.0})
+        ['A gradient reaches lif.beta; none reaches lif.threshold']
+    """
+    if not constants:
+        return []
+    reached = [name for name, size in constants.items() if size > 0]
+    missed = [name for name, size in constants.items() if not size > 0]
+    some = f"A gradient reaches {listed(reached)}" if reached else ""
+    none = f"{'none' if reached else 'No gradient'} reaches {listed(missed)}" if missed else ""
+    return ["; ".join(text for text in (some, none) if text)]
 
 
 def _normalized(connections: Sequence[Connection], expected: Predictions) -> list[str]:
@@ -121,6 +139,13 @@ def _zero(entries: Sequence[Entry]) -> list[str]:
         f"{listed(names)}: the threshold is 0, so a neuron fires on any positive potential, half "
         "of the time around a mean of 0"
     ]
+
+
+def _shared(entries: Sequence[Entry]) -> list[str]:
+    names = shared_constants(entries)
+    if not names:
+        return []
+    return [f"{listed(names)}: constants are one per neuron or channel; the table shows their mean"]
 
 
 def _joined(connections: Sequence[Connection]) -> list[str]:

@@ -31,6 +31,7 @@ from snnlib.init.intake import shape_of
 from snnlib.init.pairing import Connection, Layer
 from snnlib.meanfield import LayerLaw, covariance_map, network_law, shifted_map, synaptic_kernel
 from snnlib.probe.capture import Entry
+from snnlib.probe.constants import unstable
 from snnlib.probe.driving import bias_gain, driving, effective_gain, follows, number, weight_gain
 from snnlib.probe.moments import second_moments
 from snnlib.resets import RULES
@@ -146,7 +147,9 @@ def predict(
     for entry in entries:
         weights, neuron = driving(entry, connections), _Neuron(entry)
         step: tuple[Prediction, Array] | None = None
-        if not weights:
+        if unstable(entry) is not None:
+            why = "its constants are unstable"
+        elif not weights:
             why = "data drive it directly, or a function of spikes"
         elif entry.name.partition("#")[0] in twice:
             why = "its module is used at several places"

@@ -13,7 +13,7 @@ from torch import Tensor
 from snnlib import _html
 from snnlib._extras import require
 from snnlib.probe.drawing import draw
-from snnlib.probe.illnesses import Finding
+from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
 from snnlib.probe.statistics import Statistics
 

@@ -38,6 +38,7 @@ class Tally:
         self.potentials: dict[str, Tensor] = {}  # some of the last step
         self.weights: dict[str, list[Connection]] = {}
         self.samples = 1
+        self.single = False
 
     @property
     def broken(self) -> bool:
@@ -51,6 +52,7 @@ class Tally:
         name = entry.name
         self.rows.setdefault(name, []).append(moments(membrane, spikes))
         self.samples = spikes.shape[1] if spikes.dim() > 1 else 1
+        self.single = spikes.dim() == 2  # steps and neurons, without an axis for samples
         fired = (spikes != 0).flatten(0, 1).any(0) if spikes.dim() > 2 else (spikes != 0).any(0)
         self.fired[name] = self.fired.get(name, torch.zeros_like(fired)) | fired
         if current is not None:
@@ -63,8 +65,8 @@ class Tally:
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
         self._keep(self.spikes, name, spikes != 0)
-        if current is None:
-            return
+        if current is None or bool(entry.spiking.input_gain.isnan().any()):
+            return  # λ is not known
         if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
             current = current * entry.spiking.input_gain.to(current)
         count, total, squares, top = self.charge.get(name, [0.0, 0.0, 0.0, -math.inf])
