@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.declaring import Reader, declared
 from snnlib.dialects.running import Time
 from snnlib.init.drawing import draw_plans_
 from snnlib.init.pairing import pair
@@ -16,6 +17,7 @@ from snnlib.init.readout import readouts
 from snnlib.init.recommended import draw_recommended_
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
+from snnlib.init.scaling import check_choice, check_norms, scale_norms_
 
 
 def initialize_(
@@ -28,6 +30,8 @@ def initialize_(
     layers: Mapping[str, Mapping[str, Any] | str | None] | None = None,
     readout: Literal["keep", "draw"] = "keep",
     time: Time = "auto",
+    norms: Literal["keep", "scale"] = "keep",
+    neurons: Mapping[type[nn.Module], Reader] | None = None,
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
@@ -67,6 +71,12 @@ def initialize_(
             those of the others.
         time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
             `snnlib.dialects.running.run`.
+        norms: A batch, layer or group norm between weights and neurons takes the weights' scale
+            away. "keep" leaves it and says so; "scale" gives its own scale the standard deviation
+            √(G·E[x²]) that the method wants for the currents, and its shift 0.
+        neurons: What neurons of your own are, from their class to a reader, see
+            `snnlib.dialects.declare`, which says it once for all. Where a neuron's input gain is
+            not known it is read off its responses, and the report says so.
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
@@ -117,9 +127,10 @@ def initialize_(
     found = None if method is None else method_named(method)
     if found is not None:
         check_given(found, settings)
-    elif settings or example is None or readout != "keep":
+    elif settings or example is None or readout != "keep" or norms != "keep":
         raise ValueError(
-            "method must be named where settings or readout='draw' are given, and without an "
+            "method must be named where settings, readout='draw' or norms='scale' are given, and "
+            "without an "
             "example: initialize_(module, example=batch) asks the network what it needs"
         )
     if bias not in ("zero", "keep"):
@@ -128,23 +139,29 @@ def initialize_(
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_choice(norms, example)
     choices = {} if found is None else choices_of(found, settings, layers or {})
 
-    connections = pair(module, example, time=time)
-    ends = readouts(module, connections, example if readout == "keep" else None, time=time)
-    if readout == "draw":
-        ends = {name: own for name, own in ends.items() if own.layer is None}
-    if found is None:
-        return draw_recommended_(
-            module,
-            connections,
-            ends,
-            example=example,
-            generator=generator,
-            bias=bias,
-            layers=layers,
-            time=time,
-        )
-    plans = plans_of(connections, found, settings, choices, ends)
-    draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
-    return report(plans, found)
+    with declared(neurons):
+        connections = pair(module, example, time=time)
+        ends = readouts(module, connections, example if readout == "keep" else None, time=time)
+        if readout == "draw":
+            ends = {name: own for name, own in ends.items() if own.layer is None}
+        if found is None:
+            return draw_recommended_(
+                module,
+                connections,
+                ends,
+                example=example,
+                generator=generator,
+                bias=bias,
+                layers=layers,
+                time=time,
+            )
+        plans = plans_of(connections, found, settings, choices, ends, norms)
+        if norms == "scale":
+            check_norms(plans)
+        draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
+        if norms == "scale":
+            scale_norms_(plans)
+        return report(plans, found)

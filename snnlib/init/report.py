@@ -203,6 +203,7 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
             feeding = Feeding(None, sum(rates) / len(rates), moment)
         thresholds, _ = connection.feeding
         _, probability, moment = feeding
+        moment = moment if plan.second_moment is None else plan.second_moment
         threshold = thresholds.mean().item() if feeding.threshold is None else feeding.threshold
     else:
         moment, origin = _data(plan)
@@ -216,6 +217,13 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
     if connection.drives and method is not None:
         rates = [activity.rate(layer) for layer in connection.drives]
         rate = sum(rates) / len(rates)
+        if math.isnan(rate):
+            reasons = dict.fromkeys(
+                activity.why(layer)
+                for layer, r in zip(connection.drives, rates, strict=True)
+                if math.isnan(r)
+            )
+            notes.append(f"no rate predicted: {', '.join(reasons)}")
     value = None if method is None else plan.realized_gain()
     return Row(
         connection.name,

@@ -14,7 +14,7 @@ from snnlib import _html
 from snnlib._extras import require
 from snnlib.init.recommended import Learning
 from snnlib.probe.drawing import draw
-from snnlib.probe.illnesses import Finding
+from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
 from snnlib.probe.statistics import Statistics
 
