@@ -58,7 +58,7 @@ class Estimate(NamedTuple):
 
     def spiking(self, like: Spiking | None = None) -> Spiking:
         """A normal form, of an unknown neuron that is otherwise `like` another."""
-        start = like or Spiking(*map(as_double, (1.0, 0.0)), "zero", as_double(1.0))
+        start = like or Spiking(as_double(1.0), as_double(0.0), "zero", as_double(1.0))
         return start._replace(
             threshold=as_double(self.threshold),
             leak=as_double(self.leak),

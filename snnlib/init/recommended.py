@@ -275,11 +275,11 @@ def _wake_hidden_(network: nn.Module, plans: list[Plan], example: Any, time: Tim
             for layer in plan.connection.drives:
                 driving.setdefault(layer.name, []).append(plan)
     for own in driving.values():
-        layer = own[0].connection.drives[0].module
-        if layer is None or not mean_rate(network, layer, example, time=time) < SILENT:
+        driven = own[0].connection.drives[0].module
+        if driven is None or not mean_rate(network, driven, example, time=time) < SILENT:
             continue
         parameters = [plan.connection.parameter for plan in own]
-        factor, rate = wake_(network, layer, parameters, example, time=time)
+        factor, rate = wake_(network, driven, parameters, example, time=time)
         for plan in own:
             if factor != 1:
                 plan.gain = None  # measured
