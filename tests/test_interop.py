@@ -12,6 +12,7 @@ from torch import nn
 from snnlib import dialects
 from snnlib.interop import _neuron
 from snnlib.interop import norse as from_norse
+from snnlib.interop import sinabs as from_sinabs
 from snnlib.interop import snntorch as from_snntorch
 from snnlib.interop import spikingjelly as from_spikingjelly
 from snnlib.interop.tied import TiedLIF
@@ -231,6 +232,68 @@ def test_a_leak_that_is_learned_together_with_the_gain(v_reset):
     compare(node, from_spikingjelly.to_snnlib(node, learn=False), unit=1 / 3, rest=v_reset or 0.0)
     with pytest.raises(ValueError, match="input_gain must not be given"):
         TiedLIF(input_gain=0.5)
+
+
+SINABS = {
+    "LIF": {"tau_mem": 8.0, "spike_threshold": 0.15},
+    "LIF zero": {"tau_mem": 8.0, "spike_threshold": 0.15, "reset": True},
+    "LIF input": {"tau_mem": 3.0, "norm_input": False, "spike_threshold": 0.9},
+    "LIF synapse": {"tau_mem": 8.0, "tau_syn": 2.0, "spike_threshold": 0.2},
+    "IAF": {"spike_threshold": 0.8},
+}
+
+
+@pytest.mark.parametrize("name", SINABS)
+def test_from_sinabs(name):
+    """Spikes, potentials after the reset and gradients of the current; [batch, T, ...] there."""
+    layers = pytest.importorskip("sinabs.layers")
+    activation = pytest.importorskip("sinabs.activation")
+    settings = dict(SINABS[name])
+    if settings.pop("reset", False):
+        settings["reset_fn"] = activation.MembraneReset()
+    kind = getattr(layers, name.partition(" ")[0])
+    theirs = kind(spike_fn=activation.SingleSpike, record_states=True, **settings)
+    ours = from_sinabs.to_snnlib(theirs)
+    assert isinstance(ours, CurrentLIF) == ("synapse" in name)
+    first, second = (currents().requires_grad_() for _ in range(2))
+    spikes = theirs(first.transpose(0, 1)).transpose(0, 1)
+    trace = ours.trace(second)
+    assert 0.02 < float(spikes.detach().mean()) < 0.8
+    assert torch.equal(spikes, trace.spikes)
+    alpha = math.exp(-1 / settings.get("tau_mem", math.inf))
+    normed = name.startswith("LIF") and settings.get("norm_input", True)
+    unit = 1 - alpha if normed and "synapse" not in name else 1.0
+    v = theirs.recordings["v_mem"].transpose(0, 1)
+    torch.testing.assert_close(v, after_reset(ours, trace) * unit, rtol=0, atol=1e-5)
+    cotangent = currents(seed=1)
+    (spikes * cotangent).sum().backward()
+    (trace.spikes * cotangent).sum().backward()
+    scale = float(first.grad.abs().mean())
+    assert scale > 1e-3
+    torch.testing.assert_close(first.grad, second.grad, rtol=1e-4, atol=1e-4 * scale)
+
+
+def test_neurons_of_sinabs_without_an_equal():
+    layers = pytest.importorskip("sinabs.layers")
+    activation = pytest.importorskip("sinabs.activation")
+    single = {"tau_mem": 5.0, "spike_fn": activation.SingleSpike}
+    for layer, message in (
+        (layers.LIF(tau_mem=5.0), "several spikes in one step; give it spike_fn=SingleSpike"),
+        (layers.LIF(min_v_mem=-1.0, **single), "min_v_mem cuts its potential off"),
+        (layers.LIF(reset_fn=activation.MembraneReset(0.1), **single), "of every neuron"),
+        (layers.LIF(reset_fn=activation.MembraneSubtract(0.5), **single), "another value"),
+        (layers.LIFRecurrent(rec_connect=nn.Linear(3, 3), **single), "recurrent weights"),
+        (layers.ExpLeak(tau_mem=5.0), "must be a spiking neuron of sinabs, got ExpLeak"),
+        (LIF(), "must be a spiking neuron of sinabs, got LIF"),
+        (layers.LIF(surrogate_grad_fn=activation.Heaviside(), **single), "none of the eight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_sinabs.to_snnlib(layer)
+    for function in (activation.Gaussian(sigma=0.3, grad_scale=0.7),
+                     activation.SingleExponential(grad_width=0.3, grad_scale=0.7)):  # fmt: skip
+        slope = function(GRID + 0.8, 0.8)
+        ours = from_sinabs.surrogate_to_snnlib(function, 0.8)
+        torch.testing.assert_close(ours.derivative(GRID), slope, rtol=1e-4, atol=1e-6)
 
 
 def parameters(kind, **values):
@@ -703,9 +766,9 @@ def test_a_missing_library_is_named(library, monkeypatch):
 def test_reading_and_converting_to_snnlib_import_no_foreign_library():
     code = (
         "import sys, torch; from snnlib import dialects, interop, neurons; "
-        "interop.snntorch, interop.spikingjelly, interop.norse, interop.tied; "
+        "interop.snntorch, interop.spikingjelly, interop.norse, interop.sinabs, interop.tied; "
         "dialects.read(neurons.LIF()); dialects.read(torch.nn.ReLU()); "
-        "print(sorted({'snntorch', 'spikingjelly', 'norse', 'nir'} & set(sys.modules)))"
+        "print(sorted({'snntorch', 'spikingjelly', 'norse', 'sinabs', 'nir'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
