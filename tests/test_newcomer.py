@@ -208,7 +208,8 @@ def test_what_a_newcomer_forgets_is_named(newcomer):
         "from snnlib.init.drawing import draw\n\n\ndef nobody2026_(weight):\n    return weight\n"
     )
     file.write_text(METHOD + extra)
-    assert missing(newcomer) == [
+    before = missing(ROOT)
+    assert [line for line in missing(newcomer) if line not in before] == [
         "api.md: snnlib.init.nobody2026",
         "api.md: snnlib.init.drawing.draw",
         "__init__.py: nobody2026_",
