@@ -16,6 +16,7 @@ from scipy.optimize import brentq
 from snnlib.meanfield import matched_sharpness
 from snnlib.probe.facts import Facts, Finding
 from snnlib.probe.remedies import initialize, livelier, shifted_back
+from snnlib.probe.telling import gradients_apart, inputs_alike
 from snnlib.surrogate import Surrogate
 
 __all__ = ["Facts", "Finding", "findings"]
@@ -357,6 +358,11 @@ def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
     return _call(f, math.exp(brentq(excess, -LOG_SHARPNESS, LOG_SHARPNESS, xtol=1e-4)))
 
 
+def _gradients_apart(layers: Sequence[Facts]) -> list[Finding]:
+    """Unless the surrogate is wrong by itself, which goes first."""
+    return [] if _surrogate(layers) or _gradient(layers) else gradients_apart(layers)
+
+
 Look: TypeAlias = Callable[[Sequence[Facts]], list[Finding]]
 CAUSES: tuple[Look, ...] = (
     _exploding_potential,
@@ -371,4 +377,6 @@ CONSEQUENCES: tuple[Look, ...] = (
     _extinction_risk,
     _surrogate,
     _gradient,
+    inputs_alike,
+    _gradients_apart,
 )
