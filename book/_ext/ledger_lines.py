@@ -44,16 +44,17 @@ def line_html(row: Row, address: str | None) -> str:
             f"{late(row.corrected, display=True)}</div>"
         )
     summary = late_html(rounded(str(found.get("summary") or "")))
-    parts.append(
+    foot = (
         f'<p class="ledger-found-line">{citation} · '
         f'<span class="ledger-margin">{summary}</span></p>'
     )
     detail = late_html(rounded(str(found.get("detail") or "")))
     if detail:
-        parts.append(
+        foot += (
             '<details class="ledger-detail"><summary>how</summary>'
             f'<div class="ledger-how late">{detail}</div></details>'
         )
+    parts.append(f'<div class="ledger-foot">{foot}</div>')
     return (
         f'<div class="ledger ledger-{slug} late" id="evidence-{claim.anchor}">'
         f"{''.join(parts)}</div>"
