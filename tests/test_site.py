@@ -310,6 +310,12 @@ def test_a_line_says_the_sentence_also_of_a_claim_in_words() -> None:
 # --- severities -------------------------------------------------------------------------------
 
 
+def test_severities_have_one_list_of_names() -> None:
+    from snnlib.ledger import claims as listed
+
+    assert tuple(model.SEVERITIES) == listed.SEVERITIES
+
+
 def erratum(name: str, **more: Any) -> Any:
     from types import SimpleNamespace
 

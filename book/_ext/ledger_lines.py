@@ -44,8 +44,10 @@ def line_html(row: Row, address: str | None) -> str:
             f"{late(row.corrected, display=True)}</div>"
         )
     summary = late_html(rounded(str(found.get("summary") or "")))
+    mark = escape(str(getattr(claim, "mark", "") or ""))  # such as misprint
+    marked = f'<span class="ledger-mark">{mark}</span> · ' if mark else ""
     foot = (
-        f'<p class="ledger-found-line">{citation} · '
+        f'<p class="ledger-found-line">{marked}{citation} · '
         f'<span class="ledger-margin">{summary}</span></p>'
     )
     detail = late_html(rounded(str(found.get("detail") or "")))
