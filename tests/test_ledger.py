@@ -223,6 +223,8 @@ def test_one_claim_one_check(claims):
         ("Eq(v, n*p)", "Eq(v, n*)", "cannot be parsed"),
         ("corrected_by: paper.inverse", "corrected_by: paper.later", "corrected_by"),
         ("entries: 4", "entries: 4, color: red", "color"),
+        ("entries: 4", "entries: 4, severity: false", "severity is for"),
+        ("verdict: corrected", "verdict: corrected, severity: bad", "severity .* one of"),
         (
             "read: full text, statement: s,\n               verdict: corrected",
             "read: summary, statement: s,\n               verdict: corrected",

@@ -5,7 +5,7 @@ All notebooks were read and executed by then, so what a card says comes from the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +26,7 @@ from ledger_model import (
     Book,
     Row,
     css_class,
+    is_paper,
     mde_text,
     severity,
     short_label,
@@ -132,6 +133,18 @@ class ResolveLedger(SphinxPostTransform):
     def make_link(self, slot: Slot) -> list[nodes.Node]:
         """A link to a claim, wherever it is mentioned."""
         return [self.claim_link(slot["claim"], slot["title"])]
+
+    def make_verdict(self, slot: Slot) -> list[nodes.Node]:
+        """A claim's verdict as a link to its card."""
+        row = self.book.rows.get(slot["claim"])
+        shown = badge(row.verdict if row else MISSING)
+        address = self.claim_address(slot["claim"])
+        if row is None or address is None:
+            return [shown]
+        title = f"The claim: {row.claim.citation or row.claim.id}"
+        link = nodes.reference("", "", shown, refuri=address, internal=True, reftitle=title)
+        link["classes"].append("ledger-badge-link")
+        return [link]
 
     def make_badge(self, slot: Slot) -> list[nodes.Node]:
         """A claim's verdict, and its mark if it has one."""
@@ -379,7 +392,8 @@ class ResolveLedger(SphinxPostTransform):
             of_source[severity(row.claim)] += 1
         used = [s for s in SEVERITIES if any(c[s] for c in counts.values())]
         rows = []
-        for source, found in counts.items():
+        for source in in_order(counts, {s: sum(c.values()) for s, c in counts.items()}):
+            found = counts[source]
             name = unescape(source_name(errata, source))
             link = nodes.reference("", name, refuri=f"#errata-{source}", internal=True)
             cells = [[nodes.Text(str(found[s]) if found[s] else "–")] for s in used]
@@ -389,6 +403,11 @@ class ResolveLedger(SphinxPostTransform):
         meaning = text_table(["Severity", "Meaning"], [(s, SEVERITIES[s]) for s in used])
         head = ["Source", *used, "all"]
         return [table(head, rows, ["ledger-summary"]), meaning]
+
+
+def in_order(sources: Iterable[str], sizes: Mapping[str, int]) -> list[str]:
+    """Papers, then libraries, then the book; what has more comes first."""
+    return sorted(sources, key=lambda s: (s == "book", not is_paper(s), -sizes[s]))
 
 
 def source_name(rows: Sequence[Row], source: str) -> str:

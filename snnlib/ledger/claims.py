@@ -25,6 +25,7 @@ VERDICTS = (
 )
 _ESTABLISHED = ("definition", "proved", "measured")
 READ = ("full text", "code", "summary", "recalled", "ours")
+SEVERITIES = ("misprint", "unstated assumption", "false", "library docstring")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Claim:
     namespace: str = ""
     corrected_by: str | None = None
     citation: str = ""
+    severity: str | None = None
     parse: Callable[[], tuple[Any, str]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -241,6 +243,13 @@ def _claim(
     if claim.verdict in ("refuted", "corrected") and claim.read in ("summary", "recalled"):
         raise ValueError(
             f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
+        )
+    if claim.severity is not None and (
+        claim.severity not in SEVERITIES or claim.verdict not in ("refuted", "corrected")
+    ):
+        raise ValueError(
+            f"claim {name}: severity is for corrected and refuted claims, one of {SEVERITIES}, "
+            f"got {claim.severity!r} for {claim.verdict}"
         )
     if claim.level not in (None, "law", "curve"):
         raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
