@@ -17,7 +17,7 @@ CHOOSE = (
 )
 
 
-def arguments_of(network: nn.Module, batch: Any) -> tuple[Any, ...]:
+def arguments_of(network: Any, batch: Any) -> tuple[Any, ...]:
     """What a network is called with.
 
     Args:
