@@ -338,7 +338,7 @@ def test_what_lies_between_weights_and_layer_is_named_as_the_cause():
     initialize_(pooled, "micheli2024", example=batch, generator=seeded())
     found = diagnose(pooled, batch)
     finding = only(found, "positive drive")
-    assert "something between conv and the layer shifts them" in finding.sentence
+    assert "max pooling between conv and the layer shifts them" in finding.sentence
     assert "pool spikes instead" in finding.remedy
     layer = found.layers[0]
     assert "max pooling between weights and neurons" in found.notes[0]
@@ -510,7 +510,7 @@ def test_a_normalization_restarts_the_prediction():
         )
     )
     found = diagnose(model)
-    assert found.notes[0].startswith("norm take the scale of the weights linear2 away")
+    assert found.notes[0].startswith("norm takes the scale of the weights linear2 away")
     first, second = found.layers
     assert ((second.variance / second.predicted_variance - 1).abs() < 0.2).all()
     assert ((first.rate - first.predicted_rate).abs() < 0.05).all()

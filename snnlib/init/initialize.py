@@ -124,6 +124,8 @@ def initialize_(
         >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
         True
     """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     found = None if method is None else method_named(method)
     if found is not None:
         check_given(found, settings)
@@ -137,8 +139,6 @@ def initialize_(
         raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
     if readout not in ("keep", "draw"):
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     check_choice(norms, example)
     choices = {} if found is None else choices_of(found, settings, layers or {})
 

@@ -157,7 +157,10 @@ def _value(output: Any, loss: Callable[[Any], Tensor] | None, seed: int) -> Tens
         return (first * _cotangent(first, seed)).sum()
     value = loss(output)
     if not isinstance(value, Tensor) or value.numel() != 1:
-        raise ValueError(f"loss must return a scalar tensor, got {value!r}")
+        what = (
+            f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        )
+        raise ValueError(f"loss must return a scalar tensor, such as its mean, got {what}")
     return value
 
 

@@ -93,11 +93,13 @@ def _exploding_potential(layers: Sequence[Facts]) -> list[Finding]:
     for k, f in enumerate(layers):
         # Methods give potentials unit variance: below a threshold of 1 that is the scale.
         scale = max(f.row.threshold, 1.0)
+        above = f.row.threshold > 0
+        times = f"{f.largest / f.row.threshold:.3g} times the " if above else "at "
         if f.largest > 100 * scale:
             gain = "" if f.row.gain is None else f" (gain {f.row.gain:.3g})"
             sentence = (
                 f"potentials of {_which(layers, k)} reach {f.largest:.3g}, "
-                f"at threshold {f.row.threshold:.3g}{gain}"
+                f"{times}threshold {f.row.threshold:.3g}{gain}"
             )
             remedy = initialize(layers, f) if f.driven else livelier(f)
             return [Finding("exploding potential", f.row.name, None, sentence, remedy)]
