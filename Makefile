@@ -5,6 +5,7 @@
 # make profile where the chapters' time goes: the slowest cells
 # make bench   time the library against products and other libraries, into results/benchmarks
 # make bench-quick   the same at small sizes, in two minutes, kept in _build
+# make audit   plant errors in the premises of the proofs that changed (CHAPTERS="..." for some)
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make lint    ruff, mypy, and the layers of the library
@@ -29,7 +30,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test serve lab profile bench bench-quick seeds portability lint env clean distclean
+.PHONY: book test serve lab profile bench bench-quick audit seeds portability lint env clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -53,6 +54,9 @@ bench: env
 
 bench-quick: env
 	@$(RUN) -m benchmarks --quick $(ARGS)
+
+audit: env
+	@$(RUN) -m tools.audit $(CHAPTERS) $(ARGS)
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)

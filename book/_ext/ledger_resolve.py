@@ -20,6 +20,7 @@ from ledger_model import (
     ERRATA,
     ICONS,
     KINDS,
+    MARKS,
     MEANING,
     MISSING,
     SEVERITIES,
@@ -28,6 +29,7 @@ from ledger_model import (
     css_class,
     is_paper,
     mde_text,
+    percent,
     severity,
     short_label,
 )
@@ -150,9 +152,8 @@ class ResolveLedger(SphinxPostTransform):
         """A claim's verdict, and its mark if it has one."""
         row = self.book.rows.get(slot["claim"])
         found: list[nodes.Node] = [badge(row.verdict if row else MISSING)]
-        mark = getattr(row.claim, "mark", None) if row else None
-        if mark and slot.get("mark", True):
-            found += [nodes.Text(" "), nodes.inline("", str(mark), classes=["ledger-mark"])]
+        for mark in row.marks if row and slot.get("mark", True) else ():
+            found += [nodes.Text(" "), nodes.inline("", mark, classes=["ledger-mark"])]
         return found
 
     def make_counts(self, slot: Slot) -> list[nodes.Node]:
@@ -167,7 +168,11 @@ class ResolveLedger(SphinxPostTransform):
     def make_verdicts(self, slot: Slot) -> list[nodes.Node]:
         """The meaning of each verdict."""
         rows = [[[badge(v)], [nodes.Text(text)]] for v, (_, text) in MEANING.items()]
-        return [table(["Verdict", "Meaning"], rows)]
+        rows += [
+            [[nodes.inline("", mark, classes=["ledger-mark"])], [nodes.Text(text)]]
+            for mark, text in MARKS.items()
+        ]
+        return [table(["Verdict or mark", "Meaning"], rows)]
 
     def make_status(self, slot: Slot) -> list[nodes.Node]:
         """Chapters, levels or versions of this build."""
@@ -253,6 +258,10 @@ class ResolveLedger(SphinxPostTransform):
         summary = str(row.evidence.get("summary") or "")
         if summary:
             facts.append(("evidence", [raw(late_html(rounded(summary)))]))
+        if row.claim.effect is not None:
+            reason = row.claim.effect_reason
+            note = percent(row.claim.effect) + (f", because {reason}" if reason else "")
+            facts.append(("effect that matters", [nodes.Text(note)]))
         detectable = mde_text(row.mde)
         if row.margin is not None and not detectable:
             facts.append(("margin", [nodes.Text(f"{row.margin:.2f} of the critical value")]))
