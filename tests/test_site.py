@@ -35,6 +35,7 @@ navigation = importlib.import_module("shared_navigation")
 
 
 MODULES = ["ledger_graph", "ledger_model", "ledger_env", "formula", "api_docs", "book_map"]
+MODULES += ["valid_html", "downloads", "formula_sheet"]
 
 
 @pytest.mark.parametrize("name", MODULES)
