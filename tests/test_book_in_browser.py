@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import http.server
+import io
 import os
 import threading
 
 import pytest
+from pypdf import PdfReader
 
-from tools import book, check_site
+from tools import book, check_site, pdf
 from tools.browser import budget, chromium, judge, keyboard, measure, outside
 
 CI = bool(os.environ.get("BROWSER_CHECKS"))  # `make browser`: what is missing is a failure
@@ -77,6 +79,11 @@ def test_links_and_anchors_resolve():
     count, problems = check_site.check(book.SITE)
     assert not problems, "\n".join(problems)
     assert count >= len(PAGES)
+
+
+def test_formulas_fit_one_sheet(program):
+    with chromium.tab(program) as tab:
+        assert len(PdfReader(io.BytesIO(pdf.alone(tab))).pages) == 1
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -17,14 +17,14 @@ in_browser = pytest.mark.skipif(chromium.browser() is None, reason="no Chromium"
 
 def test_the_parts_are_those_of_the_table_of_contents():
     toc = yaml.safe_load((chapters.ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    parts = pdf.parts(toc)
+    parts = pdf.parts(toc, ["book/claims/a2024", "book/claims/book/b"])
     names = [name for part in parts for name in part.pages]
     assert names[0] == toc["root"] and len(names) == len(set(names))
     assert set(names) >= {f"notebooks/{chapters.slug(path)}" for path in chapters.chapters()}
-    assert not [name for name in names if name.startswith(pdf.LEFT_OUT)]
+    assert pdf.SHEET in names and not [name for name in names if name.startswith(pdf.LEFT_OUT)]
     below = {"root": "a", "parts": [{"caption": "P", "chapters": [
         {"file": "b", "sections": [{"file": "c"}, {"file": "book/api/x"}]}]}]}  # fmt: skip
-    assert pdf.parts(below)[1].pages == ("b", "c")
+    assert pdf.parts(below, [])[1].pages == ("b", "c")
 
 
 def test_contents_name_each_page_once():

@@ -13,16 +13,19 @@ from __future__ import annotations
 import html
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from sphinx.util.matching import patfilter
+
 from tools import book, chapters
 from tools.browser import chromium
 
 TARGET = book.SITE / "snnbook.pdf"
+SHEET = "book/formula-sheet"  # one page, printed alone too
 LEFT_OUT = ("book/api",)  # hundreds of pages that one searches, not reads
 _PAPER = "@page { size: A4; margin: 16mm 17mm 18mm; }"
 # Numbers continue where the page before ended; the browser's own footer would begin anew.
@@ -30,6 +33,7 @@ _NUMBERS = (
     "@page {{ @bottom-center {{ content: counter(page); font: 9pt sans-serif; }} }}"
     "html {{ counter-reset: page {before}; }}"
 )
+_UNLINK = "() => document.querySelectorAll('a').forEach(a => a.removeAttribute('href'))"
 _CONTENTS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
 body {{ font: 11pt/1.5 sans-serif; }}
@@ -50,26 +54,36 @@ class Part:
     pages: tuple[str, ...]
 
 
-def parts(toc: Mapping[str, Any]) -> list[Part]:
+def parts(toc: Mapping[str, Any], pages: Sequence[str]) -> list[Part]:
     """Parts of a table of contents, without the pages that are left out.
 
-    >>> parts({"root": "a", "parts": [{"caption": "P", "chapters": [{"file": "b"}]}]})
-    [Part(title='', pages=('a',)), Part(title='P', pages=('b',))]
+    Args:
+        toc: The table of contents.
+        pages: All pages of the book, for the entries that are patterns.
+
+    Returns:
+        The parts; the first one is the front page alone.
+
+    Example:
+        >>> parts({"root": "a", "parts": [{"caption": "P", "chapters": [{"glob": "b*"}]}]},
+        ...       ["a", "b2", "b1"])
+        [Part(title='', pages=('a',)), Part(title='P', pages=('b1', 'b2'))]
     """
-    found = [Part("", (toc["root"],))]
+    found, seen = [Part("", (toc["root"],))], {toc["root"]}
     for part in toc["parts"]:
-        pages = tuple(name for entry in part["chapters"] for name in _files(entry))
-        found.append(Part(part["caption"], pages))
+        names = [name for entry in part["chapters"] for name in _files(entry, pages)]
+        names = [name for name in dict.fromkeys(names) if name not in seen]
+        seen.update(names)
+        found.append(Part(part["caption"], tuple(names)))
     return found
 
 
-def _files(entry: Mapping[str, Any]) -> Iterator[str]:
+def _files(entry: Mapping[str, Any], pages: Iterable[str]) -> Iterator[str]:
     """Pages of an entry and of those below it."""
-    name = str(entry["file"])
-    if not name.startswith(LEFT_OUT):
-        yield name
+    names = [str(entry["file"])] if "file" in entry else sorted(patfilter(pages, entry["glob"]))
+    yield from (name for name in names if not name.startswith(LEFT_OUT))
     for below in entry.get("sections", ()):
-        yield from _files(below)
+        yield from _files(below, pages)
 
 
 def contents(title: str, subtitle: str, lines: Sequence[tuple[str, str, int]]) -> str:
@@ -105,6 +119,15 @@ def print_page(tab: chromium.Tab, name: str, before: int) -> tuple[str, bytes]:
     tab.page.add_style_tag(content=_NUMBERS.format(before=before))
     title = str(tab.page.evaluate("() => document.querySelector('h1').firstChild.textContent"))
     return title.strip(), printed(tab.page)
+
+
+def alone(tab: chromium.Tab) -> bytes:
+    """Print the sheet of formulas by itself: one page without a number."""
+    tab.open((book.SITE / f"{SHEET}.html").as_uri())
+    tab.page.evaluate(
+        "() => document.querySelectorAll('a').forEach(a => a.removeAttribute('href'))"
+    )
+    return printed(tab.page)
 
 
 def link_inside(writer: Any, first: Mapping[str, int], online: str) -> int:
@@ -158,7 +181,8 @@ def make(target: Path) -> int:
 
     config = yaml.safe_load((chapters.ROOT / "_config.yml").read_text(encoding="utf-8"))
     toc = yaml.safe_load((chapters.ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = [(part.title, name) for part in parts(toc) for name in part.pages]
+    pages = [name.removesuffix(".html") for name in chromium.pages(book.SITE)]
+    listed = [(part.title, name) for part in parts(toc, pages) for name in part.pages]
     subtitle = f"{config['author']}, {config['copyright']}"
     with chromium.launched() as program, chromium.tab(program) as tab:
 
@@ -171,6 +195,8 @@ def make(target: Path) -> int:
         for part, name in listed:
             title, pdf = print_page(tab, name, before)
             done.append((part, name, title, before, pdf))
+            if name == SHEET:
+                target.with_name("formula-sheet.pdf").write_bytes(alone(tab))
             before += len(PdfReader(io.BytesIO(pdf)).pages)
             print(f"{name}: to page {before}", flush=True)
         heads = ["" if i and done[i - 1][0] == d[0] else d[0] for i, d in enumerate(done)]
