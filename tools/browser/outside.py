@@ -22,7 +22,7 @@ _SPARE = """() => {
   for (const c of [...document.querySelectorAll("div.highlight pre")].slice(3))
     c.textContent = c.textContent;
 }"""
-_RUN = """rules => axe.run(document, {resultTypes: ["violations"], iframes: false,
+_RUN = """rules => axe.run(document, {resultTypes: ["violations"], iframes: false, preload: false,
     ...(rules ? {runOnly: {type: "rule", values: rules}} : {})})
   .then(r => r.violations.filter(v => v.impact === "serious" || v.impact === "critical")
     .flatMap(v => v.nodes.map(n => [v.id, v.impact, n.target.flat().join(" ")])))"""
@@ -45,6 +45,7 @@ def accessibility(page: Any) -> list[Finding]:
     found: list[Finding] = []
     page.evaluate(AXE.read_text(encoding="utf-8"))
     page.evaluate(_SPARE)
+    page.add_style_tag(content="* { transition: none !important; animation: none !important; }")
     for theme, rules in (("light", None), ("dark", ["color-contrast"])):
         page.evaluate(f"() => {{ document.documentElement.dataset.theme = '{theme}'; }}")
         found += [Finding(*item) for item in page.evaluate(_RUN, rules)]
