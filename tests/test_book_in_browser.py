@@ -55,6 +55,7 @@ def test_page(program, name):
         problems = list(judge.problems(found, BUDGET))
         tab.page.set_viewport_size(chromium.DESKTOP)
         problems += keyboard.folds(tab.page) + keyboard.sliders(tab.page)
+        problems += keyboard.filters(tab.page)
         if outside.AXE.exists():
             problems += judge.unknown_findings(outside.accessibility(tab.page), BUDGET)
     assert not problems, "\n".join([name, *problems])

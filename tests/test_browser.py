@@ -51,6 +51,12 @@ def image(points, width):
 
 
 FOLD = "<details><summary>more</summary>{}</details>"
+FILTER = (
+    '<form class="ledger-filter"><select id="menu"><option></option><option>x</option></select>'
+    '<button type="reset">clear</button></form><p id="a" data-verdict="y">y</p>'
+    '<p data-verdict="x">x</p><script>const follow = () => {{ {} }}; menu.onchange = follow;'
+    "menu.form.onreset = () => setTimeout(follow, 0)</script>"
+)
 ROW = '<div class="ledger" id="evidence-a"><div class="ledger-statement" style="{}">{}</div></div>'
 
 
@@ -115,12 +121,16 @@ def test_a_page_has_an_end(look):
             "",
         ),
         ("<input type=range onkeydown='event.preventDefault()'>", "not moved by an arrow key"),
+        (FILTER.format("a.hidden = menu.value"), ""),
+        (FILTER.format(""), "the list does not follow"),
+        (FILTER.format("a.hidden ||= menu.value"), "does not show all again"),
     ],
 )
 def test_keys_alone_suffice(program, body, problem):
     with chromium.tab(program) as tab:
         tab.page.set_content(PAGE.format(body))
         found = keyboard.folds(tab.page) + keyboard.sliders(tab.page)
+        found += keyboard.filters(tab.page)
     assert any(problem in text for text in found) if problem else found == []
 
 

@@ -1,4 +1,4 @@
-"""Folds, sliders and the search, used by keys alone."""
+"""Folds, sliders, filters and the search, used by keys alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 _FOLDS = """() => [...document.querySelectorAll("main summary, main .toggle-button")]
   .filter(s => s.checkVisibility() && s.tabIndex < 0)
   .map(s => s.textContent.trim().slice(0, 40))"""
+_SHOWN = """() => [...document.querySelectorAll("[data-verdict]")]
+  .filter(item => !item.hidden && !item.closest("[hidden]")).length"""
 _PICTURE = """range => (range.closest("figure") || range.parentElement).innerHTML"""
 
 
@@ -39,6 +41,25 @@ def sliders(page: Any) -> list[str]:
             found.append(f"slider {place} is not moved by an arrow key")
         elif slider.evaluate(_PICTURE) == picture:
             found.append(f"slider {place} moves and its figure does not")
+    return found
+
+
+def filters(page: Any) -> list[str]:
+    """Menus of the filters that an arrow key does not move, or that hide nothing."""
+    found = []
+    for place, menu in enumerate(page.locator("form.ledger-filter select:visible").all(), start=1):
+        shown = page.evaluate(_SHOWN)
+        menu.focus()
+        page.keyboard.press("ArrowDown")
+        if not menu.input_value():
+            found.append(f"filter {place} is not moved by an arrow key")
+        elif not 0 < page.evaluate(_SHOWN) < shown:
+            found.append(f"filter {place} moves and the list does not follow")
+        page.locator("form.ledger-filter button[type=reset]").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(100)  # the form is empty only after its event
+        if page.evaluate(_SHOWN) != shown:
+            found.append("clearing the filters does not show all again")
     return found
 
 

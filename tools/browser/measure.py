@@ -19,17 +19,19 @@ _SIZES = """() => ({
   elements: document.getElementsByTagName("*").length,
   ids: [...document.querySelectorAll("[id]")].map(e => e.id),
 })"""
-# A formula in a closed fold may wait until it is opened.
+# A formula far from the screen or in a closed fold may wait (class "late"); paper waits for none.
 _RAW = r"""() => [...document.querySelectorAll("span.math, div.math, .ledger, .in-short-line")]
   .filter(m => m.checkVisibility() && !m.querySelector("mjx-container")
+    && !m.closest(".late:not(.typeset)")
     && /\\[(\[]/.test(m.textContent)).length"""
 _BROKEN = """() => [...document.querySelectorAll("mjx-merror")]
   .map(m => m.getAttribute("title") || m.textContent)"""
 _CUT = """() => [...document.querySelectorAll(
-    ".ledger-statement, .ledger-corrected-statement, .ledger-margin, .in-short-line")]
+    ".ledger-statement, .ledger-corrected-statement, .ledger-margin, .in-short-line, .late-math")]
   .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
   .map(e => `${(e.closest("[id]") || e).id} is ${e.scrollWidth} px wide in ${e.clientWidth}`)"""
 _OPEN_ALL = """() => { for (const d of document.querySelectorAll("details")) d.open = true; }"""
+_TYPESET_ALL = """() => window.dispatchEvent(new Event("beforeprint"))"""
 _WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _IMAGES = """() => [...document.querySelectorAll("main img")]
   .filter(i => i.checkVisibility())
@@ -90,15 +92,17 @@ def measure(tab: Tab, site: Path, name: str, *, patience: float = 20.0) -> Measu
     found.twice = sorted({i for i in sizes["ids"] if sizes["ids"].count(i) > 1})
     if file.parent.name == "notebooks":
         found.answer = page.evaluate(_END_OF_ANSWER)
-    found.cut = page.evaluate(_CUT)
-    found.broken = page.evaluate(_BROKEN)
     closed = page.evaluate(_RAW)
+    page.evaluate(_TYPESET_ALL)
+    found.cut = page.evaluate(_CUT)
     page.set_viewport_size(PHONE)
     wide = page.evaluate(_WIDE)
     page.set_viewport_size(WIDER_PHONE)
     found.letters = letters(page)
     page.evaluate(_OPEN_ALL)
+    page.evaluate(_TYPESET_ALL)
     found.raw = (closed, raw_after(page, patience))
+    found.broken = page.evaluate(_BROKEN)
     page.set_viewport_size(PHONE)
     found.wide = (wide, page.evaluate(_WIDE))
     found.complaints = list(dict.fromkeys(tab.complaints))
