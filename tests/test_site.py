@@ -34,15 +34,8 @@ reading = importlib.import_module("reading")
 navigation = importlib.import_module("shared_navigation")
 
 
-MODULES = [
-    "ledger_graph",
-    "ledger_model",
-    "ledger_env",
-    "formula",
-    "api_docs",
-    "book_map",
-    "offline_assets",
-]
+MODULES = ["ledger_graph", "ledger_model", "ledger_env", "formula", "api_docs", "book_map"]
+MODULES += ["valid_html", "downloads", "formula_sheet", "offline_assets"]
 
 
 @pytest.mark.parametrize("name", MODULES)
