@@ -106,10 +106,11 @@ def test_sharp_surrogates_of_drawn_layers_are_widened_and_reported():
     report = initialize_(network, example=EXAMPLE, generator=seeded(), layers={"linear5": None})
     assert network.lif1.surrogate == Surrogate("arctan", sharpness=0.5)  # WIDE over the threshold
     assert network.lif3.surrogate == Surrogate("triangular", sharpness=0.2)  # wide enough
-    for name in ("lif5", "lif12"):  # not drawn
-        assert getattr(network, name).surrogate == Surrogate("arctan")
+    assert network.lif5.surrogate == Surrogate("arctan")  # left as asked
+    assert network.lif12.surrogate == Surrogate("arctan", sharpness=0.5)  # the output
     assert "surrogate widened to sharpness 0.25/θ" in report[0].note
-    assert "widened" not in report[2].note + report[4].note + report[-1].note
+    assert "widened" in report[-1].note and report[-1].gain is None
+    assert "widened" not in report[2].note + report[4].note
 
 
 def test_what_is_silent_although_it_was_drawn_is_scaled():

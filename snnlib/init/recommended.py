@@ -283,9 +283,9 @@ def draw_recommended_(
 
 
 def _widen(plans: list[Plan]) -> None:
-    """Plan a wider surrogate for what drawn weights drive, where it is ours and sharper."""
+    """Plan a wider surrogate for what drawn and counted layers are, if it is ours and sharper."""
     for plan in plans:
-        if plan.method is None:
+        if plan.method is None and (plan.readout is None or not plan.readout.counted):
             continue
         wider = {}
         for layer in plan.connection.drives:
