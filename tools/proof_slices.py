@@ -56,7 +56,7 @@ class Proof:
         registered = {name: claims.get(name) for name in named}
         digest.update(json.dumps(registered, sort_keys=True, default=str).encode())
         files = [chapters.ROOT / f"snnlib/ledger/{name}.py" for name in DECIDES]
-        for path in sorted({*files, *_library_files(self.imports)}):
+        for path in sorted({*files, *_library_files(self.imports, _names(self.statements))}):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -73,12 +73,18 @@ def _may_name(statement: ast.stmt, claims: Mapping[str, Any]) -> set[str]:
     return {name for name in claims if name in texts or any(map(name.startswith, prefixes))}
 
 
-def _library_files(imports: tuple[ast.stmt, ...]) -> set[Path]:
-    """Files of snnlib that import statements name, the ledger's package left out."""
+def _names(statements: tuple[ast.stmt, ...]) -> set[str]:
+    return {n.id for node in statements for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _library_files(imports: tuple[ast.stmt, ...], used: set[str]) -> set[Path]:
+    """Files of snnlib that are imported under a name in use, the ledger's package left out."""
     named = set()
     for node in imports:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snnlib"):
-            named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            taken = {a.name for a in node.names if (a.asname or a.name) in used - {"ledger"}}
+            named |= {f"{node.module}.{name}" for name in taken}
+            named |= {node.module} if taken else set()
         elif isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names if alias.name.startswith("snnlib")}
     files = set()
@@ -132,7 +138,7 @@ def proofs(path: Path) -> list[Proof]:
             if built is None:
                 continue
             statements = tuple(node for _, node in built.statements)
-            names = {n.id for node in statements for n in ast.walk(node) if isinstance(n, ast.Name)}
+            names = _names(statements)
             wanted = tuple(node for node in imports if _binds(node) & names)
             found.append(Proof(chapters.slug(path), call, claim, statements, wanted))
     return found
