@@ -84,7 +84,7 @@ def _library_files(imports: tuple[ast.stmt, ...], used: set[str]) -> set[Path]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snnlib"):
             taken = {a.name for a in node.names if (a.asname or a.name) in used - {"ledger"}}
             named |= {f"{node.module}.{name}" for name in taken}
-            named |= {node.module} if taken else set()
+            named |= {str(node.module)} if taken else set()
         elif isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names if alias.name.startswith("snnlib")}
     files = set()
