@@ -33,6 +33,7 @@ def arguments_of(network: Any, batch: Any) -> tuple[Any, ...]:
             fit the network's `forward`.
 
     Example:
+        >>> import torch
         >>> layer, x, labels = nn.Linear(3, 2), torch.zeros(5, 3), torch.zeros(5)
         >>> len(arguments_of(layer, x)), len(arguments_of(layer, [x, labels]))
         (1, 1)
@@ -110,6 +111,7 @@ def mend(network: nn.Module, arguments: tuple[Any, ...], *errors: Exception) -> 
         A sentence.
 
     Example:
+        >>> import torch
         >>> mend(nn.Linear(2, 2), (torch.zeros(1, 2, dtype=torch.float64),))
         'the weights are torch.float32: pass batch.to(torch.float32)'
     """

@@ -63,6 +63,7 @@ def declare(
         ValueError: If the class is none, or the reset is unknown.
 
     Example:
+        >>> import torch
         >>> class Own(nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
