@@ -368,6 +368,7 @@ def evidence(name: str, verdict: str, **more: Any) -> dict[str, Any]:
         "statement_latex": "\\alpha = b",
         "corrected_latex": None,
         "kind": "prove",
+        "cells": [1],
         "summary": "at \\(b &lt; 1\\)",
         "detail": "by \\(x\\)",
         "margin": 0.25,
