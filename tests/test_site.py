@@ -35,7 +35,7 @@ navigation = importlib.import_module("shared_navigation")
 
 
 MODULES = ["ledger_graph", "ledger_model", "ledger_env", "formula", "api_docs", "book_map"]
-MODULES += ["valid_html", "downloads", "formula_sheet", "offline_assets"]
+MODULES += ["valid_html", "downloads", "formula_sheet"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -368,6 +368,7 @@ def evidence(name: str, verdict: str, **more: Any) -> dict[str, Any]:
         "statement_latex": "\\alpha = b",
         "corrected_latex": None,
         "kind": "prove",
+        "cells": [1],
         "summary": "at \\(b &lt; 1\\)",
         "detail": "by \\(x\\)",
         "margin": 0.25,
@@ -774,21 +775,6 @@ def test_figures_get_the_classes_of_their_content(
 ) -> None:
     (tmp_path / name).write_text(content)
     assert importlib.import_module("figure_frames").classes_of(tmp_path / name) == classes
-
-
-def test_what_html_does_not_allow_is_mended() -> None:
-    fold = (
-        '<details class="hide"><summary aria-label="Toggle hidden content">\n'
-        '<p class="collapsed admonition-title">Show</p>\n<p class="expanded">Hide</p>\n</summary>'
-        "<p>kept</p></details>"
-    )
-    assert assets.valid(fold) == (
-        '<details class="hide"><summary><span class="collapsed admonition-title">Show</span>\n'
-        '<span class="expanded">Hide</span></summary><p>kept</p></details>'
-    )
-    twice = '<section id="exercise-content">a</section><section id="solution-content">b</section>'
-    assert 'id="' not in assets.valid(twice)
-    assert assets.valid('<p id="content">x</p>') == '<p id="content">x</p>'
 
 
 # --- Colab, the site checker, the book's settings ----------------------------------------------
