@@ -32,6 +32,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from snnlib._checks import scalars
 from snnlib.experiments.paired import Difference, difference, resolvable, seeds_needed
 
 __all__ = [
@@ -146,6 +147,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+@scalars("accuracy", "best", "chance", "share")
 def trains(accuracy: float, *, best: float, chance: float = 0.0, share: float = 0.5) -> bool:
     """Whether a network trains: a share of the way from guessing to the best one of the table.
 
@@ -162,6 +164,7 @@ def trains(accuracy: float, *, best: float, chance: float = 0.0, share: float = 
     return accuracy >= chance + share * (best - chance)
 
 
+@scalars("best", "chance")
 def informative(
     accuracies: Iterable[float], *, best: float, chance: float = 0.0, claim: Claim = "order"
 ) -> bool:

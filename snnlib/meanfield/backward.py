@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.optimize import brentq
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.meanfield.two_inputs import TwoInputs
 from snnlib.meanfield.variance import firing_probability
 from snnlib.meanfield.way_back import Stack, two_inputs_through, way_back
@@ -256,6 +256,7 @@ def _log_growth(
     return math.log(max(growth, 1e-300))  # a narrow surrogate may meet no neuron
 
 
+@scalars("leak", "rate", "weight_scale", "input_gain", "steps")
 def surrogate_second_moment(
     *,
     leak: float,

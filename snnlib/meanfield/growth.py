@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnlib._checks import scalars
 from snnlib.meanfield.finite_width import spike_count_law
 from snnlib.surrogate import Surrogate
 
@@ -26,6 +27,7 @@ class LayerGrowth:
     typical: float
 
 
+@scalars("width", "depth", "threshold", "gain")
 def layer_growth(
     surrogate: Surrogate, *, width: int, depth: int, threshold: float, gain: float
 ) -> LayerGrowth:

@@ -30,7 +30,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from snnlib._averages import Number, layer_averages
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 
 __all__ = [
     "SteadyState",
@@ -56,6 +56,7 @@ class SteadyState(NamedTuple):
     input_std: float
 
 
+@scalars("threshold", "leak", "rate")
 def steady_state(*, threshold: float, leak: float, rate: float) -> SteadyState:
     r"""Solve the Gaussian closure for a firing rate.
 
@@ -91,6 +92,7 @@ def steady_state(*, threshold: float, leak: float, rate: float) -> SteadyState:
     return SteadyState(mu, s, math.sqrt(second + leak**2 * s * (theta + mu) * density))
 
 
+@scalars("leak")
 def largest_rate(leak: float) -> float:
     r"""The rate that a zero-mean input cannot reach: a(p) = c(p), 1/2 without leak.
 
@@ -129,6 +131,7 @@ def largest_rate(leak: float) -> float:
     return float(ndtr(-brentq(gap, 0.0, high, xtol=1e-14)))
 
 
+@scalars("threshold", "leak", "rate")
 def static_std(*, threshold: float, leak: float, rate: float) -> float:
     r"""σ₁ of a constant input λi ~ N(0, σ₁²) at which neurons fire at a rate on average.
 

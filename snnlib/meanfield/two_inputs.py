@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnlib._checks import scalars
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
 from snnlib.surrogate import Surrogate
@@ -96,6 +97,7 @@ def spike_moments(spikes: Tensor) -> TwoInputs:
     return TwoInputs(own.numpy(), crossed.numpy())
 
 
+@scalars("gain", "leak", "threshold")
 def two_input_map(
     moments: TwoInputs,
     gain: float,
@@ -152,6 +154,7 @@ def two_input_map(
     return TwoInputStep(pair_moments(trace.spikes), pair_moments(slopes))
 
 
+@scalars("leak")
 def two_input_gradient(gradient: TwoInputs, slopes: TwoInputs, *, leak: float) -> TwoInputs:
     r"""Second moments of the gradients of a layer's currents, from those of its spikes.
 
