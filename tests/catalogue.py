@@ -111,7 +111,9 @@ def _gain(method: str, **settings: Any) -> Call:
 
 def _initializer(method: str, **settings: Any) -> Call:
     function = getattr(init, f"{method}_")
-    return Call(f"init.{method}_", function, {"weight": weight, **settings}, {"generator": generator})
+    return Call(
+        f"init.{method}_", function, {"weight": weight, **settings}, {"generator": generator}
+    )
 
 
 def _surrogate(name: str, **arguments: Any) -> Call:
@@ -157,9 +159,7 @@ CALLS = (
         **{"shape": "triangular", "a": 0.36, "b": -0.2, "c": 1.5},
         **{"dampening": 0.9, "low": -1.9, "high": 0.8},
     ),
-    _call(
-        meanfield.backward_second_moment, **HERRANZ, weight_variance=0.02, first_moment=0.2
-    ),
+    _call(meanfield.backward_second_moment, **HERRANZ, weight_variance=0.02, first_moment=0.2),
     _call(
         meanfield.covariance_map,
         {"samples": 256, "generator": generator},

@@ -194,9 +194,7 @@ def test_extinction_knows_no_unit(gain, threshold, width, depth, doubling):
     assert other == pytest.approx(one, rel=1e-9, abs=1e-12)
 
 
-@given(
-    st.floats(0.05, 0.4), st.floats(0.0, 0.95), thresholds, st.integers(1, 6), resets, doublings
-)
+@given(st.floats(0.05, 0.4), st.floats(0.0, 0.95), thresholds, st.integers(1, 6), resets, doublings)
 def test_the_gain_for_a_rate_is_in_units_of_the_squared_threshold(
     rate, leak, threshold, steps, reset, doubling
 ):
