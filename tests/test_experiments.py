@@ -573,6 +573,9 @@ def test_command_line(two_protocols, capsys):
     assert "  python -m snnlib.experiments run a --size smoke\n" in shown
     assert main(["run", "a", "b", *OPTIONS]) == 0
     shown = capsys.readouterr().out
+    first, second, *_ = shown.splitlines()
+    assert first == "a, b, size smoke: looking for what is stored"
+    assert second.startswith("6 runs in 1 process(es), first a smoke, reset zero")
     assert "1/6 a smoke, reset zero, threshold 1.0" in shown and "about 0 s left" in shown
     assert "6/6 b smoke, " in shown
     assert f"{Path('results/a-smoke.csv')}: 6 of 6 rows" in shown
@@ -583,7 +586,10 @@ def test_command_line(two_protocols, capsys):
     assert capsys.readouterr().out == "a smoke: 4 of 4 runs\n"
     pytest.importorskip("matplotlib").use("Agg")
     assert main(["plot", "a", "b", *OPTIONS]) == 0
-    assert Path("a-smoke.svg").read_text(encoding="utf-8").startswith("<")
+    drawn = capsys.readouterr().out.splitlines()
+    assert drawn == [str(Path("_build") / f"{name}-smoke.svg") for name in "ab"]
+    assert all(Path(path).read_text(encoding="utf-8").startswith("<") for path in drawn)
+    assert not list(Path().glob("*.svg"))  # nothing but where it says
 
 
 def test_what_a_table_holds_is_not_made_again(two_protocols, capsys):

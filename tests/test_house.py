@@ -495,8 +495,9 @@ README_EXAMPLES = re.findall(
 @pytest.mark.parametrize("place", range(len(README_EXAMPLES)))
 def test_readme_examples_print_what_they_show(place):
     code, shown = README_EXAMPLES[place]
-    if "import snntorch" in code:
-        pytest.importorskip("snntorch")
+    for library in ("snntorch", "spikingjelly"):
+        if f"import {library}" in code or f"from {library}" in code:
+            pytest.importorskip(library)
     printed = io.StringIO()
     with torch.random.fork_rng(), contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})

@@ -200,6 +200,7 @@ def test_every_method_has_a_gain():
         "rossbroich2022": {"rate": 0.1, "leak": 0.5},
         "spikeinit2026": {"rate": 0.1, "leak": 0.5},
         "mean_field": {"rate": 0.2, "steps": 1},
+        "balanced": {"steps": 1, "depth": 2},
         "herranz2022": {"fan_in": 9, "weight_mean": 0.1, "weight_variance": 0.2},
     }
     for method in METHODS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+EVERYWHERE = {"Method", "METHOD", "SETTINGS", "ORTHONORMAL"}  # documented with snnlib.init, or data
 
 METHOD = '''"""Weights of variance 1/(2n): an example."""
 
@@ -141,3 +143,77 @@ def test_the_new_method_is_everywhere(newcomer):
     (newcomer / "look.py").write_text(code)
     done = run(newcomer, "look")
     assert done.returncode == 0, done.stderr
+
+
+# --- What a method must be listed in --------------------------------------------------------------
+
+
+def documented(root):
+    """Members that the API page documents, by module; None is all."""
+    page = (root / "book" / "api.md").read_text(encoding="utf-8")
+    found = {}
+    for module, options in re.findall(r"\.\. automodule:: (\S+)\n((?:   :.*\n)*)", page):
+        members = re.search(r":members:(.*)", options)
+        names = members[1].split(",") if members else []
+        every = bool(members) and not members[1].strip()
+        found[module] = None if every else {name.strip() for name in names}
+    return found
+
+
+def exported(root):
+    tree = ast.parse((root / "snnlib" / "init" / "__init__.py").read_text(encoding="utf-8"))
+    (names,) = (
+        node.value for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )  # fmt: skip
+    return set(ast.literal_eval(names))
+
+
+def missing(root):
+    """What the lists lack of each method's file: its exports, itself, and what it uses."""
+    pages, names, found = documented(root), exported(root), []
+    registry = (root / "snnlib" / "init" / "registry.py").read_text(encoding="utf-8")
+    for path in sorted((root / "snnlib" / "init").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if not re.search(r"(?m)^[A-Z]+ = Method\(", text):
+            continue
+        own = path.stem
+        if not re.search(rf"(?m)^        {own}\.[A-Z]+,$", registry):
+            found.append(f"registry.py: {own}")
+        if f"snnlib.init.{own}" not in pages:
+            found.append(f"api.md: snnlib.init.{own}")
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, ast.FunctionDef)
+                and node.name == f"{own}_"
+                and (node.name not in names)
+            ):
+                found.append(f"__init__.py: {node.name}")
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("snnlib.init."):
+                known = pages.get(node.module, set())
+                used = {alias.name for alias in node.names} - EVERYWHERE
+                if known is not None and used - known:
+                    found += [f"api.md: {node.module}.{name}" for name in sorted(used - known)]
+    return found
+
+
+def test_every_method_is_exported_and_documented_with_what_it_uses():
+    assert not missing(ROOT)
+
+
+def test_what_a_newcomer_forgets_is_named(newcomer):
+    shutil.copy(ROOT / "book" / "api.md", newcomer / "book")
+    file = newcomer / "snnlib" / "init" / "nobody2026.py"
+    extra = (
+        "from snnlib.init.drawing import draw\n\n\ndef nobody2026_(weight):\n    return weight\n"
+    )
+    file.write_text(METHOD + extra)
+    assert missing(newcomer) == [
+        "api.md: snnlib.init.nobody2026",
+        "api.md: snnlib.init.drawing.draw",
+        "__init__.py: nobody2026_",
+    ]
+    registry = newcomer / "snnlib" / "init" / "registry.py"
+    text = registry.read_text(encoding="utf-8")
+    registry.write_text(text.replace("        nobody2026.METHOD,\n", ""), encoding="utf-8")
+    assert "registry.py: nobody2026" in missing(newcomer)

@@ -261,7 +261,7 @@ def test_without_synapse_it_is_the_recurrent_lif():
     settings = {"leak": 0.7, "threshold": 0.9, "reset": "zero"}
     one = RecurrentCurrentLIF(9, synapse_leak=0.0, **settings)
     two = RecurrentLIF(9, **settings)
-    two.load_state_dict(one.state_dict(), strict=True)
+    two.load_state_dict({"weight": one.weight}, strict=False)
     x = torch.randn(25, 4, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.equal(rate_of(one.double()(x)), two.double()(x))
 

@@ -24,6 +24,7 @@ from snnlib.networks import FeedForward, constant, mlp
 from snnlib.training import checkpoint, spike_count
 from snnlib.training.run import Run
 from snnlib.training.settings import Settings
+from snnlib.training.stepping import Stepper
 
 __all__ = ["CELLS"]
 
@@ -72,7 +73,7 @@ def run_of(network: FeedForward, data: Dataset, batch: int, device: str) -> Run:
         seed=0,
         deterministic=False,
     )
-    return Run(network, data, settings, torch.device(device))
+    return Run(Stepper(network), data, settings, torch.device(device))
 
 
 def measure(options: Options) -> Result:

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnlib import networks
 from snnlib._checks import real_tensor, scalars
 
-__all__ = ["ENCODINGS", "Encoding", "constant", "currents", "latency", "poisson"]
+__all__ = ["ENCODINGS", "Encoding", "as_they_are", "constant", "currents", "latency", "poisson"]
 
 
 class Encoding(Protocol):
@@ -49,6 +49,24 @@ def constant(x: Tensor, steps: int, *, generator: torch.Generator | None = None)
         [[[0.5, 2.0]], [[0.5, 2.0]]]
     """
     return networks.constant(x, steps)
+
+
+def as_they_are(x: Tensor, steps: int, *, generator: torch.Generator | None = None) -> Tensor:
+    r"""The inputs untouched, for a network that makes its time steps itself.
+
+    Args:
+        x: Input of any shape.
+        steps: Not used.
+        generator: Not used: nothing is random.
+
+    Returns:
+        x.
+
+    Example:
+        >>> as_they_are(torch.tensor([[0.5, 2.0]]), 3).shape
+        torch.Size([1, 2])
+    """
+    return x
 
 
 @scalars("steps")
@@ -143,7 +161,12 @@ def latency(
     return spikes.scatter_(0, step[None], fires.float()[None])
 
 
-ENCODINGS: dict[str, Encoding] = {"constant": constant, "poisson": poisson, "latency": latency}
+ENCODINGS: dict[str, Encoding] = {
+    "constant": constant,
+    "poisson": poisson,
+    "latency": latency,
+    "none": as_they_are,
+}
 """Encodings by name: functions of the inputs [batch, features...] and the number of steps."""
 
 

@@ -11,7 +11,10 @@ from torch import nn
 from snnlib.dialects import norse, ours, snntorch, spikingjelly
 from snnlib.dialects.form import Spiking
 
-__all__ = ["is_spiking", "read"]
+__all__ = ["DECLARED", "form_of", "is_spiking", "read"]
+
+# What users have declared, by class; it goes before everything else.
+DECLARED: dict[type[nn.Module], Callable[[Any], Spiking]] = {}
 
 # By package of the class: the normal form of a module, from it and the name of its class there.
 DIALECTS: dict[str, Callable[[Any, str], Spiking | None]] = {
@@ -67,8 +70,7 @@ def read(module: nn.Module) -> Spiking | None:
         >>> read(nn.ReLU()) is None
         True
     """
-    library, name = _origin(module)
-    form = DIALECTS[library](module, name)
+    form = form_of(module)
     if form is None:
         return None
     threshold = form.threshold
@@ -79,6 +81,26 @@ def read(module: nn.Module) -> Spiking | None:
             f"potential at rest; got {threshold!r}"
         )
     return form
+
+
+def form_of(module: nn.Module) -> Spiking | None:
+    """As `read`, but of a neuron with a bad threshold too.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        Its normal form as it stands.
+
+    Example:
+        >>> form_of(nn.ReLU()) is None
+        True
+    """
+    for kind in type(module).__mro__:
+        if kind in DECLARED:
+            return DECLARED[kind](module)
+    library, name = _origin(module)
+    return DIALECTS[library](module, name)
 
 
 def is_spiking(module: nn.Module) -> bool:
@@ -95,10 +117,7 @@ def is_spiking(module: nn.Module) -> bool:
         >>> is_spiking(LIF()), is_spiking(nn.Linear(2, 2))
         (True, False)
     """
-    try:
-        return read(module) is not None
-    except ValueError:  # a neuron with a bad threshold spikes all the same
-        return True
+    return form_of(module) is not None  # a neuron with a bad threshold spikes all the same
 
 
 def _origin(module: nn.Module) -> tuple[str, str]:

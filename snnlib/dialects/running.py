@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from snnlib.dialects.reading import read
+from snnlib.dialects.reading import form_of
 from snnlib.dialects.untouched import at_rest, untouched
 
 __all__ = ["Time", "resolve_time", "run"]
@@ -109,7 +109,7 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
     arguments = _arguments(batch)
     if time != "auto":
         return time
-    spiking = [found for module in network.modules() if (found := read(module))]
+    spiking = [found for module in network.modules() if (found := form_of(module))]
     sequences = {found.sequence for found in spiking}
     if not spiking or sequences == {True}:
         return "inside"

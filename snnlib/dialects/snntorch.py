@@ -69,7 +69,7 @@ def read(module: Any, name: str) -> Spiking | None:
     elif name == "LeakyParallel" and module.beta is not None:
         leak, reset = as_double(module.beta.clamp(0, 1)), "none"
     elif not why:
-        why = f"{name} is not known here"
+        gain, why = NAN, f"{type(module).__name__} is not known here"
     if name in ("Synaptic", "RSynaptic"):
         synapse = as_double(module.alpha.clamp(0, 1))
     if name in ("Lapicque", "RLeaky", "Synaptic", "RSynaptic") and reset == "zero":

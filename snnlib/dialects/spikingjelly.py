@@ -85,7 +85,7 @@ def read(module: Any, name: str) -> Spiking | None:
         if rest:  # this neuron leaks towards 0 whatever it is reset to
             why, rest = "it leaks towards 0 and is reset to another potential", 0.0
     elif not why:
-        why = f"{name} is not known here"
+        gain, why = NAN, f"{type(module).__name__} is not known here"
     if name.startswith("Simple") and rest:
         why = "it starts at 0 and is reset to another potential"
     if rest is not None and name not in _PSN:

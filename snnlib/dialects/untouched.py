@@ -9,7 +9,9 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-__all__ = ["at_rest", "untouched"]
+from snnlib.dialects.reading import DECLARED
+
+__all__ = ["at_rest", "put_to_rest", "untouched"]
 
 _TORCHS = frozenset(vars(nn.Module()))  # what every module has, modes and buffers among it
 
@@ -58,7 +60,8 @@ def at_rest(network: nn.Module) -> Iterator[None]:
     """Put neurons that remember their last call to rest; their state is back afterwards.
 
     snnTorch's neurons keep their potentials in buffers, SpikingJelly's in `_memories` with the
-    values of rest beside them in `_memories_rv`. Other neurons are called with their state.
+    values of rest beside them in `_memories_rv`. Those that were declared have a method `reset`,
+    `reset_state` or `init_state` for it, if they keep a state. Others are called with their state.
 
     Args:
         network: The module that will be run.
@@ -66,12 +69,17 @@ def at_rest(network: nn.Module) -> Iterator[None]:
     Yields:
         None.
     """
+    own = [module for module in network.modules() if isinstance(module, tuple(DECLARED))]
     stateful = [module for module in network.modules() if callable(getattr(module, "reset_mem", 0))]
+    stateful += [module for module in own if module not in stateful]
     buffers = [(module._buffers, dict(module._buffers)) for module in stateful]
     with _same_attributes(network):
         try:
             for module in stateful:
-                module.reset_mem()  # type: ignore[operator]
+                if callable(getattr(module, "reset_mem", None)):
+                    module.reset_mem()  # type: ignore[operator]
+                else:
+                    put_to_rest(module)
             for module in network.modules():
                 memories = vars(module).get("_memories")
                 if memories is not None:
@@ -80,6 +88,15 @@ def at_rest(network: nn.Module) -> Iterator[None]:
         finally:
             for holder, before in buffers:
                 holder.update(before)
+
+
+def put_to_rest(module: nn.Module) -> None:
+    """Call the method by which a neuron of a user's own forgets its state, if it has one."""
+    for name in ("reset", "reset_state", "init_state"):
+        method = getattr(module, name, None)
+        if callable(method):
+            method()
+            return
 
 
 @contextmanager

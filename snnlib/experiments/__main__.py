@@ -21,6 +21,7 @@ from snnlib.experiments.store import Store
 from snnlib.experiments.task import train
 
 RESULTS = Path("results")
+DRAWN = Path("_build")  # which git ignores: figures are made from tables, not kept
 FLAT_MINIMA = "flat-minima"  # has a command of its own, but its rows are checked as the others
 
 
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     for found in (drawing, checking):
         found.add_argument("--table", type=Path, help="of one NAME (default results/NAME-SIZE.csv)")
-    drawing.add_argument("--out", type=Path, help="of one NAME (default NAME-SIZE.svg)")
+    drawing.add_argument("--out", type=Path, help="of one NAME (default _build/NAME-SIZE.svg)")
     return parser
 
 
@@ -193,6 +194,8 @@ class _Progress:
 
 def _run(options: argparse.Namespace) -> int:
     protocols, store, known = _protocols(options), Store(options.cache), set()
+    names = ", ".join(protocol.name for protocol in protocols)
+    print(f"{names}, size {options.size}: looking for what is stored", flush=True)
     means = {}
     for protocol in protocols:
         table = _known(_path(options, protocol.name, options.size))
@@ -201,6 +204,7 @@ def _run(options: argparse.Namespace) -> int:
             known |= {row["key"] for row in table}
     tasks = queue(protocols, options.size, seeds=options.seeds, known=known)
     tasks = [task for task in tasks if store.load(task.run.key) is None]
+    print(_ahead(tasks, means, options), flush=True)
     ended = 0
     try:
         work(
@@ -223,6 +227,19 @@ def _run(options: argparse.Namespace) -> int:
     return ended
 
 
+def _ahead(
+    tasks: Sequence[Task], seconds: Mapping[str, float | None], options: argparse.Namespace
+) -> str:
+    """What will be run, and for how long where that is known."""
+    if not tasks:
+        return "nothing to run"
+    means = [seconds[task.protocol.name] for task in tasks]
+    work = sum(mean for mean in means if mean is not None)
+    known = f", about {_time(work)} of work" if None not in means else ""
+    where = f"on {options.cluster}" if options.cluster else f"in {options.jobs} process(es)"
+    return f"{len(tasks)} runs {where}{known}, first {tasks[0]}"
+
+
 def _write(options: argparse.Namespace) -> int:
     _tables(options, _protocols(options))
     return 0
@@ -243,7 +260,9 @@ def _plot(options: argparse.Namespace) -> int:
     if options.out and len(options.names) != 1:
         raise ValueError("--out is of one NAME")
     for protocol in _protocols(options):
-        path = options.out or Path(f"{protocol.name}-{options.size}.svg")
+        path = options.out or DRAWN / f"{protocol.name}-{options.size}.svg"
+        if not options.out:
+            path.parent.mkdir(exist_ok=True)
         plot(protocol, read(_path(options, protocol.name, options.size)), path)
         print(path)
     return 0

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from snnlib import data, dialects, networks, training
 from snnlib.data import Dataset, encoding
+from snnlib.dialects.running import resolve_time, run
+from snnlib.experiments.ordinary import ordinary
 from snnlib.init import initialize_
 from snnlib.neurons import LIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
@@ -146,12 +148,18 @@ def _recurrent(
     return networks.FeedForward(layers | OrderedDict(network.named_children()))
 
 
+def _ordinary(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    seed = int(torch.randint(2**31, (), generator=generator))
+    return ordinary(arguments.pop("name"), seed)
+
+
 KINDS: dict[str, Callable[[Dataset, dict[str, Any], torch.Generator], nn.Module]] = {
     "mlp": _mlp,
     "convnet": _convnet,
     "residual": _residual,
     "recurrent": _recurrent,
     "vgg": _vgg,
+    "ordinary": _ordinary,
 }
 """Networks by name: functions of the training data, the arguments left and random numbers."""
 
@@ -167,12 +175,18 @@ def activity(network: nn.Module, currents: Tensor) -> list[float]:
         Spikes per neuron and step, in the order in which the layers run. A layer whose spikes have
         the height of its threshold is divided by it.
     """
-    rates: list[float] = []
+    rates: list[list[float]] = []
+    places: dict[nn.Module, int] = {}
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         spikes = output[0] if isinstance(output, tuple) else output
-        rates.append((spikes != 0).float().mean().item())
+        form = dialects.read(module)
+        if form is None or form.sequence or module not in places:
+            places[module] = len(rates)  # a layer of single steps is called once for each
+            rates.append([])
+        rates[places[module]].append((spikes != 0).float().mean().item())
 
+    time = resolve_time(network, currents)  # which runs it too
     hooks = [
         module.register_forward_hook(note)
         for module in network.modules()
@@ -181,12 +195,12 @@ def activity(network: nn.Module, currents: Tensor) -> list[float]:
     mode = network.training
     try:
         with torch.no_grad():
-            network.eval()(currents)
+            run(network.eval(), currents, time=time)
     finally:
         network.train(mode)
         for hook in hooks:
             hook.remove()
-    return rates
+    return [sum(calls) / len(calls) for calls in rates]
 
 
 def train(settings: Mapping[str, Any], *, checkpoint: str | Path | None = None) -> dict[str, Any]:

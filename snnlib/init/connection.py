@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.dialects import Spiking
+from snnlib.init.flow import Flow
+from snnlib.init.norms import Intake, Norm
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class Layer:
         name: Qualified name of the module.
         spiking: What `snnlib.dialects.read` says about it.
         module: The module itself.
+        intake: What its currents were computed from; None without an example.
     """
 
     name: str
     spiking: Spiking
     module: nn.Module | None = field(default=None, compare=False, repr=False)
+    intake: Intake | None = field(default=None, compare=False, repr=False)
 
     @property
     def threshold(self) -> Tensor:
@@ -59,6 +63,7 @@ class Connection:
             included; empty for a readout.
         transposed: Whether the weight stands as [in, out], used as x @ W.
         note: What the pairing could not know.
+        flow: What its input was computed from; None without an example.
     """
 
     name: str
@@ -78,6 +83,19 @@ class Connection:
     afferents: tuple[tuple[int, bool], ...] = ()
     transposed: bool = False
     note: str = ""
+    flow: Flow | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """The normalizations between the weight and the layers that it drives."""
+        found = [
+            norm
+            for layer in self.drives
+            if layer.intake is not None
+            for norm in layer.intake.norms
+            if self.parameter in norm.weights
+        ]
+        return tuple({id(norm.module): norm for norm in found}.values())
 
     @property
     def feeding(self) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ def draw_plans_(
     generator: torch.Generator | None = None,
     bias: str = "zero",
     time: Time = "auto",
+    then: Callable[[], None] | None = None,
 ) -> None:
     """Draw every weight that has a method, fit those that the data scale, and set surrogates.
 
@@ -36,6 +37,7 @@ def draw_plans_(
         generator: Random numbers; None is torch's global generator.
         bias: "zero" or "keep".
         time: Who loops over time.
+        then: What is done to the drawn weights before a silent output layer is scaled.
 
     Raises:
         ValueError: If two plans of one weight differ, the generator lives on another device, or
@@ -58,6 +60,8 @@ def draw_plans_(
                 _draw_(plan, generator, bias)
         if fitted and example is not None:
             lsuv.rescale_(network, own, example, time=time, **settings)
+        if then is not None:
+            then()
         _wake_readouts_(network, plans, example, time)
     for plan in plans:
         for layer in plan.connection.drives:

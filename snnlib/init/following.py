@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -16,10 +16,13 @@ from torch.utils._pytree import tree_leaves
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.connection import Connection
+from snnlib.init.flow import Flow, passed, source
+from snnlib.init.intake import Watched, intake_of, longer
 from snnlib.init.inventory import Inventory, Weight
+from snnlib.init.operations import flow_of, result_of
 
 DATA = "data"
-Origins: TypeAlias = dict[nn.Module | nn.Parameter | str, None]  # an ordered set
+Origins: TypeAlias = dict[Any, None]  # an ordered set of modules, parameters and `DATA`
 
 
 @dataclass
@@ -27,6 +30,7 @@ class _Use:
     """What one weight was seen to do while the example ran."""
 
     origins: Origins = field(default_factory=dict)
+    flow: Flow | None = None
     drives: dict[nn.Module, None] = field(default_factory=dict)
     total: float = 0.0
     squares: float = 0.0
@@ -61,11 +65,13 @@ class _Observer(TorchFunctionMode):
         super().__init__()
         self.found = found
         self.uses: dict[Weight, _Use] = {}
+        self.intakes: dict[nn.Module, Watched] = {}
+        self.norms: list[tuple[nn.Module, Flow | None]] = []  # normalizations that run now
         self.order: list[nn.Module] = []
         self.known: set[nn.Module] = set()  # layers whose current was traced to its origins
         self.inside: list[tuple[nn.Module, set[Weight]]] = []  # spiking layers that run now
 
-    # Every torch function passes the origins of its arguments on to its result.
+    # Every torch function passes the flow of its arguments on to its result.
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -80,12 +86,12 @@ class _Observer(TorchFunctionMode):
             result._snnlib_raw = (raw[0], not raw[1])
             return result
         if name in _PRODUCTS and (weight := self._product(name, args)) is not None:
-            _mark(result, {weight: None})
+            _mark(result, source(weight))
             return result
-        origins = _origins((args, kwargs))
-        if origins:
+        flow = result_of(name, args, kwargs)
+        if flow is not None:
             # A write in place, such as `buffer[t] = spikes`, returns nothing.
-            _mark(args[:1] if result is None else result, origins)
+            _mark(args[:1] if result is None else result, flow)
         return result
 
     def _raw(self, value: Any) -> tuple[nn.Parameter, bool] | None:
@@ -113,7 +119,9 @@ class _Observer(TorchFunctionMode):
     def _enter(self, weight: Weight, value: Tensor) -> _Use:
         use = self.uses.setdefault(weight, _Use())
         use.measure(value)
-        origins = _origins(value)
+        flow = flow_of(value)
+        use.flow = longer(use.flow, flow)
+        origins = {} if flow is None else flow.sources()
         if self.inside:
             # What a spiking layer's own weights made comes back: the weight is recurrent.
             layer, inner = self.inside[-1]
@@ -133,18 +141,32 @@ class _Observer(TorchFunctionMode):
     def enter_layer(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.order.append(module)
         self.inside.append((module, set()))
+        current = next((a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)), None)
         origins = _origins((args, kwargs))
         if origins:
             self.known.add(module)
+            self.intakes.setdefault(module, Watched()).add(current)
         takes = any(holder is module for holder, _ in self.found.raw.values())
         if takes and module not in self.found.returning:
             return  # its own weights take the input
         for origin in origins:
             if origin in self.uses:
-                self.uses[origin].drives[module] = None  # type: ignore[index]
+                self.uses[origin].drives[module] = None
 
     def leave_weight(self, module: nn.Module, args: Any, output: Any) -> None:
-        _mark(output, {module: None})
+        _mark(output, source(module))
+
+    def enter_norm(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        values = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        self.norms.append(
+            (module, next((f for a in values if (f := flow_of(a)) is not None), None))
+        )
+
+    def leave_norm(self, module: nn.Module, args: Any, output: Any) -> None:
+        _, flow = self.norms.pop()
+        if flow is not None:
+            name = self.found.names[module]
+            _mark(output, passed("normalization", [flow], name=name))
 
     def leave_layer(self, module: nn.Module, args: Any, output: Any) -> None:
         self.inside.pop()
@@ -154,21 +176,21 @@ class _Observer(TorchFunctionMode):
             fired = (output != 0).to(output.dtype)
             use.measure(torch.cat([torch.zeros_like(fired[:1]), fired[:-1]]))
             use.origins[module] = use.drives[module] = None
-        _mark(output, {module: None})
+        _mark(output, source(module))
 
 
 def _origins(tree: Any) -> Origins:
     found: Origins = {}
     for leaf in tree_leaves(tree):
-        if isinstance(leaf, Tensor):
-            found.update(getattr(leaf, "_snnlib_origins", {}))
+        if isinstance(leaf, Tensor) and (flow := flow_of(leaf)) is not None:
+            found.update(flow.sources())
     return found
 
 
-def _mark(tree: Any, origins: Origins) -> None:
+def _mark(tree: Any, flow: Flow) -> None:
     for leaf in tree_leaves(tree):
         if isinstance(leaf, Tensor) and not isinstance(leaf, nn.Parameter):
-            leaf._snnlib_origins = origins  # type: ignore[attr-defined]
+            leaf._snnlib_flow = flow  # type: ignore[attr-defined]
 
 
 def by_execution(found: Inventory, example: Any, time: Time) -> list[Connection]:
@@ -200,29 +222,33 @@ def by_execution(found: Inventory, example: Any, time: Time) -> list[Connection]
             before = module.register_forward_pre_hook(enter, with_kwargs=True)
             stack.callback(before.remove)
             stack.callback(module.register_forward_hook(leave).remove)
+        for module in found.norms:
+            before = module.register_forward_pre_hook(seen.enter_norm, with_kwargs=True)
+            stack.callback(before.remove)
+            stack.callback(module.register_forward_hook(seen.leave_norm).remove)
         stack.enter_context(seen)
-        _mark(arguments, {DATA: None})
+        _mark(arguments, source(DATA))
         run(found.network, arguments, time=time)
     uses = seen.uses
     _fill_from_order(seen.order, uses, found, seen.known)
+    placed = {
+        module: replace(layer, intake=intake_of(found, layer, seen.intakes.get(module)))
+        for module, layer in found.layers.items()
+    }
 
     connections = []
     for weight, use in uses.items():
         layers = [o for o in use.origins if isinstance(o, nn.Module) and o in found.layers]
         others = [_name(found, o) for o in use.origins if o in uses]
         notes = []
-        if len(layers) > 1:
-            notes.append(
-                "fed by several spiking layers: mean E[x²], as of a concatenation; where their "
-                "spikes add up it is larger, and 'lsuv' measures it"
-            )
         if others:
             notes.append(f"fed by the real values of {', '.join(others)}")
         connections.append(
             found.connection(
                 weight,
-                fed_by=tuple(found.layers[m] for m in layers),
-                drives=tuple(found.layers[m] for m in use.drives),
+                fed_by=tuple(placed[m] for m in layers),
+                drives=tuple(placed[m] for m in use.drives),
+                flow=use.flow,
                 second_moment=use.squares / use.count if use.count else None,
                 mean=use.total / use.count if use.count else None,
                 low=use.low if use.count else None,

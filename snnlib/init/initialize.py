@@ -8,18 +8,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.declaring import Reader, declared
 from snnlib.dialects.running import Time
 from snnlib.init.drawing import draw_plans_
 from snnlib.init.pairing import pair
 from snnlib.init.planning import check_given, choices_of, plans_of
 from snnlib.init.readout import readouts
+from snnlib.init.recommended import draw_recommended_
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
+from snnlib.init.scaling import check_choice, check_norms, scale_norms_
 
 
 def initialize_(
     module: nn.Module,
-    method: str,
+    method: str | None = None,
     *,
     example: Tensor | tuple[Any, ...] | None = None,
     generator: torch.Generator | None = None,
@@ -27,9 +30,16 @@ def initialize_(
     layers: Mapping[str, Mapping[str, Any] | str | None] | None = None,
     readout: Literal["keep", "draw"] = "keep",
     time: Time = "auto",
+    norms: Literal["keep", "scale"] = "keep",
+    neurons: Mapping[type[nn.Module], Reader] | None = None,
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
+
+    Without a method it does what trains best in the book's suite of ordinary networks: it runs the
+    example forward and backward, leaves a network alone whose gradient reaches its weights, and
+    says so; one that cannot learn is drawn by "micheli2024" ("rossbroich2022" behind synapses), and
+    what is then still silent is scaled (`snnlib.init.recommended`).
 
     Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
     layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
@@ -48,7 +58,7 @@ def initialize_(
 
     Args:
         module: A network of weights and spiking layers.
-        method: A name in `METHODS`.
+        method: A name in `METHODS`; None asks the network, and needs an example.
         example: One batch of input, [T, batch, ...] for the networks of `snnlib.networks`, or a
             tuple of positional arguments; None pairs by registration. "lsuv" needs one.
         generator: Random numbers; None is torch's global generator.
@@ -61,6 +71,12 @@ def initialize_(
             those of the others.
         time: Who loops over time: "inside" the network, "outside" the caller, "auto"; see
             `snnlib.dialects.running.run`.
+        norms: A batch, layer or group norm between weights and neurons takes the weights' scale
+            away. "keep" leaves it and says so; "scale" gives its own scale the standard deviation
+            √(G·E[x²]) that the method wants for the currents, and its shift 0.
+        neurons: What neurons of your own are, from their class to a reader, see
+            `snnlib.dialects.declare`, which says it once for all. Where a neuron's input gain is
+            not known it is read off its responses, and the report says so.
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
@@ -71,16 +87,18 @@ def initialize_(
             (0; "normal" for reset to zero), `detach_reset` (the layer's),
             `input_low`, `input_high`, and `unreachable` ("nearest" or "raise", where no sharpness
             meets condition IV); "lsuv" with `tolerance` (0.05) and
-            `iterations` (10); `distribution` ("normal", "uniform", "bigamma") for "glorot",
-            "kaiming", "lecun", "orthogonal", "herranz2022", "micheli2024", "ikun2024" and
-            "mean_field".
+            `iterations` (10); "balanced" with `steps`, `rate` (0.2) and `coherence`
+            (0.1); `distribution` ("normal", "uniform", "bigamma") for "glorot", "kaiming",
+            "lecun", "orthogonal", "herranz2022", "micheli2024", "ikun2024", "mean_field" and
+            "balanced".
 
     Returns:
         One row per weight: layer, fan-in, gain, standard deviation, what feeds it, what it drives,
         and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
         potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
         P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to
-        layer. Prints as a table.
+        layer; "balanced" adds the size and the coherence of gradients there, the surrogate and the
+        learning rate. Prints as a table.
 
     Raises:
         ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name
@@ -106,20 +124,44 @@ def initialize_(
         >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
         True
     """
-    found = method_named(method)
-    check_given(found, settings)
+    found = None if method is None else method_named(method)
+    if found is not None:
+        check_given(found, settings)
+    elif settings or example is None or readout != "keep" or norms != "keep":
+        raise ValueError(
+            "method must be named where settings, readout='draw' or norms='scale' are given, and "
+            "without an "
+            "example: initialize_(module, example=batch) asks the network what it needs"
+        )
     if bias not in ("zero", "keep"):
         raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
     if readout not in ("keep", "draw"):
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
     if not isinstance(module, nn.Module):
         raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    choices = choices_of(found, settings, layers or {})
+    check_choice(norms, example)
+    choices = {} if found is None else choices_of(found, settings, layers or {})
 
-    connections = pair(module, example, time=time)
-    ends = readouts(module, connections, example if readout == "keep" else None, time=time)
-    if readout == "draw":
-        ends = {name: own for name, own in ends.items() if own.layer is None}
-    plans = plans_of(connections, found, settings, choices, ends)
-    draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
-    return report(plans, found)
+    with declared(neurons):
+        connections = pair(module, example, time=time)
+        ends = readouts(module, connections, example if readout == "keep" else None, time=time)
+        if readout == "draw":
+            ends = {name: own for name, own in ends.items() if own.layer is None}
+        if found is None:
+            return draw_recommended_(
+                module,
+                connections,
+                ends,
+                example=example,
+                generator=generator,
+                bias=bias,
+                layers=layers,
+                time=time,
+            )
+        plans = plans_of(connections, found, settings, choices, ends, norms)
+        if norms == "scale":
+            check_norms(plans)
+        draw_plans_(module, plans, example=example, generator=generator, bias=bias, time=time)
+        if norms == "scale":
+            scale_norms_(plans)
+        return report(plans, found)

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from snnlib import dialects
 from snnlib.init.connection import Connection, Layer, fans
+from snnlib.init.norms import is_norm
 
+ESTIMATED = "estimated from its responses"
 WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Weight: TypeAlias = nn.Module | nn.Parameter
 
@@ -18,12 +20,13 @@ class Inventory:
 
     Args:
         network: The network, which is walked once.
+        estimating: Whether constants of neurons that are not known are read off their responses.
 
     Raises:
         ValueError: If a weight is empty or computed by a parametrization.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, estimating: bool = False) -> None:
         self.network = network
         self.names: dict[nn.Module, str] = {}
         self.weights: dict[nn.Module, tuple[int, int]] = {}
@@ -31,6 +34,7 @@ class Inventory:
         self.parents: dict[nn.Module, nn.Module] = {}  # of weights inside a spiking layer
         self.raw: dict[nn.Parameter, tuple[nn.Module, str]] = {}  # weights without a module
         self.returning: dict[nn.Module, nn.Parameter] = {}  # recurrent weights that our layers hold
+        self.norms: list[nn.Module] = []  # normalizations, without those inside of one
         for name, module in network.named_modules():
             self.names[module] = shown = name or type(module).__name__
             if isinstance(module, WEIGHTS):
@@ -42,6 +46,10 @@ class Inventory:
                 self.weights[module] = fans(module.weight, f"weight of {shown!r}")
                 continue
             spiking = dialects.read(module)
+            if estimating and spiking is not None:
+                spiking = _estimated(module, spiking)
+            if spiking is None and is_norm(module) and not _inside(name, self):
+                self.norms.append(module)
             for key, parameter in module.named_parameters(recurse=False):
                 if spiking is not None and spiking.library == "snnlib":
                     if not spiking.recurrent or key != "weight":
@@ -79,3 +87,24 @@ class Inventory:
         if self.returning.get(module) is weight and isinstance(module.bias, Tensor):
             known["bias"] = module.bias
         return Connection(name, module, weight, fan_in, fan_out, **known)
+
+
+def _inside(name: str, found: Inventory) -> bool:
+    """Whether a module lies inside of a normalization."""
+    return any(name.startswith(f"{found.names[norm]}.") for norm in found.norms)
+
+
+def _estimated(module: nn.Module, spiking: dialects.Spiking) -> dialects.Spiking:
+    """With leak, input gain and reset from the module's responses, if the gain is not known."""
+    if not bool(spiking.input_gain.isnan().any()):
+        return spiking
+    try:
+        found = dialects.estimate(module)
+    except ValueError as error:
+        return spiking._replace(why=f"{spiking.why}; {error}")
+    if not found.good:
+        return spiking._replace(why=f"{spiking.why}; the fit of its responses is {found.fit:.1%}")
+    return found.spiking(spiking)._replace(
+        why=f"{ESTIMATED}: leak {found.leak:.3g}, input gain {found.input_gain:.3g}, reset "
+        f"{found.reset!r} ({found.fit:.1%} of the steps of a random current)"
+    )

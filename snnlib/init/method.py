@@ -39,6 +39,22 @@ class Feeding(NamedTuple):
     second_moment: float
 
 
+class Forecast(NamedTuple):
+    """What a method says of the training of a network, for one weight and the layer it drives.
+
+    Attributes:
+        surrogate: The surrogate derivative that the layer should have.
+        gradient: Σ (dL/du)² over neurons and steps of the layer, over that of the last one.
+        coherence: Cosine of the gradients of two unrelated inputs there.
+        learning_rate: Of the weight, for Adam.
+    """
+
+    surrogate: Surrogate
+    gradient: float
+    coherence: float
+    learning_rate: float
+
+
 class Arranged(NamedTuple):
     """What a method that looks at the whole network found for one weight.
 
@@ -47,12 +63,14 @@ class Arranged(NamedTuple):
         remark: What the report should say.
         surrogates: Surrogate derivatives to set, by the name of the spiking layer.
         rate: Predicted rate of the layer that the weight drives; NaN if unknown.
+        forecast: Of training, if the method has one.
     """
 
     settings: dict[str, Any]
     remark: str = ""
     surrogates: Mapping[str, Surrogate] = MappingProxyType({})
     rate: float | None = None
+    forecast: Forecast | None = None
 
 
 def _nothing(connection: Connection, settings: Mapping[str, Any]) -> Any:

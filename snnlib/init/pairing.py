@@ -19,16 +19,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnlib.dialects.declaring import hint
 from snnlib.dialects.running import Time
 from snnlib.init.connection import Connection, Layer, fans
 from snnlib.init.following import by_execution
-from snnlib.init.inventory import WEIGHTS, Inventory, Weight
+from snnlib.init.inventory import ESTIMATED, WEIGHTS, Inventory, Weight
 
 __all__ = ["Connection", "Layer", "fans", "pair"]
 
 
 def pair(
-    network: nn.Module, example: Tensor | tuple[Any, ...] | None = None, *, time: Time = "auto"
+    network: nn.Module,
+    example: Tensor | tuple[Any, ...] | None = None,
+    *,
+    time: Time = "auto",
+    estimating: bool = True,
 ) -> list[Connection]:
     """Pair every weight with its spiking layers.
 
@@ -37,6 +42,7 @@ def pair(
         example: One batch to run, a tensor or a tuple of positional arguments; None pairs by
             registration order.
         time: Who loops over time, see `snnlib.dialects.running.run`.
+        estimating: Whether constants of neurons that are not known are read off their responses.
 
     Returns:
         One connection per weight, in the order of registration (of execution with an example).
@@ -47,7 +53,7 @@ def pair(
             not clear who loops over time.
     """
     network = getattr(network, "_orig_mod", network)
-    found = Inventory(network)
+    found = Inventory(network, estimating)
     if not found.weights and not (found.inner if example is None else found.raw):
         raise ValueError(
             f"module must hold at least one weight of {_names(WEIGHTS)}, got {network!r}"
@@ -55,12 +61,18 @@ def pair(
     if not found.layers:
         raise ValueError(
             "module must hold at least one spiking layer to pair weights with "
-            f"(such as snnlib.neurons.LIF), got {network!r}; a single weight is initialized by "
-            "the method's own function, such as micheli2024_(weight, threshold)"
+            f"(such as snnlib.neurons.LIF), got {_brief(network)}: {hint(network)}; a single "
+            "weight is initialized by the method's own function, such as "
+            "micheli2024_(weight, threshold)"
         )
     if example is None:
         return _completed(_by_registration(found))
     return _completed(by_execution(found, example, time))
+
+
+def _brief(network: nn.Module) -> str:
+    shown = repr(network)
+    return shown if len(shown) < 200 else type(network).__name__
 
 
 def _names(kinds: Iterable[type]) -> str:
@@ -77,7 +89,13 @@ def _completed(connections: list[Connection]) -> list[Connection]:
             for other in connections
             if driven & {layer.name for layer in other.drives}
         )
-        result.append(replace(own, afferents=afferents))
+        told = [
+            f"{layer.name}: {layer.spiking.why}"
+            for layer in own.drives
+            if layer.spiking.why.startswith(ESTIMATED)
+        ]
+        note = "; ".join(text for text in (own.note, *told) if text)
+        result.append(replace(own, afferents=afferents, note=note))
     return result
 
 

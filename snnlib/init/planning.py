@@ -4,53 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from snnlib.init.connection import Connection
+from snnlib.init.followed import followed
 from snnlib.init.method import Method
+from snnlib.init.plan import Plan
 from snnlib.init.readout import Readout
 from snnlib.init.registry import method_named
-from snnlib.surrogate import Surrogate
 
-
-@dataclass
-class Plan:
-    """What happens to one weight; without a method it stays as it is.
-
-    Attributes:
-        connection: Its place in the network.
-        method: Of initialization.
-        settings: Of `Method.gain`.
-        distribution: To draw from.
-        gain: n·E[w²]; None if the shape or the data fix it.
-        mean: E[w].
-        why: Why it stays as it is.
-        readout: What reads it, if that is why.
-        remark: What the report should say.
-        surrogates: To set, by the name of the spiking layer.
-        rate: Of what it drives, if the method says it with the plan.
-    """
-
-    connection: Connection
-    method: Method | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    distribution: str = ""
-    gain: float | None = None
-    mean: float = 0.0
-    why: str = ""
-    readout: Readout | None = None
-    remark: str = ""
-    surrogates: Mapping[str, Surrogate] = field(default_factory=dict)
-    rate: float | None = None
-
-    def realized_gain(self) -> float:
-        """n·E[w²] as drawn, measured where no formula gives it."""
-        if self.gain is not None:
-            return self.gain
-        weight = self.connection.parameter.detach().double()
-        return self.connection.fan_in * float(weight.square().mean())
+__all__ = ["Choice", "Plan", "check_given", "choices_of", "plans_of"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +80,7 @@ def plans_of(
     settings: Mapping[str, Any],
     choices: Mapping[str, Choice],
     readouts: Mapping[str, Readout],
+    norms: str = "keep",
 ) -> list[Plan]:
     """What happens to every weight.
 
@@ -124,6 +90,7 @@ def plans_of(
         settings: What the user gave for it.
         choices: Exceptions by name or pattern.
         readouts: Weights that are left because of what reads them, by name.
+        norms: Whether normalizations keep their scale, see `initialize_`.
 
     Returns:
         One plan per weight.
@@ -158,7 +125,7 @@ def plans_of(
             plans.append(_plan(connection, choice.method, choice.settings))
     for index, plan in _arranged(connections, together):
         plans[index] = plan
-    return plans
+    return [followed(plan, norms) for plan in plans]
 
 
 def _arranged(
@@ -173,7 +140,7 @@ def _arranged(
         laws = [method.chosen(settings.pop("distribution", None)) for settings in given]
         own = [connections[index] for index in indices]
         found = method.network(own, given, laws)
-        for index, connection, law, (settings, remark, surrogates, rate) in zip(
+        for index, connection, law, (settings, remark, surrogates, rate, forecast) in zip(
             indices, own, laws, found, strict=True
         ):
             value, centre = method.checked_gain(settings), method.mean(**settings)
@@ -189,6 +156,7 @@ def _arranged(
                     remark=remark,
                     surrogates=surrogates,
                     rate=rate,
+                    forecast=forecast,
                 ),
             )
 
@@ -209,5 +177,13 @@ def _plan(connection: Connection, method: Method, settings: Mapping[str, Any]) -
                 "example must bring finite values that are not all 0 to every weight fed by data: "
                 f"their mean square is {moment:g}"
             )
+        for layer in connection.drives:
+            if bool(layer.spiking.input_gain.isnan().any()):
+                kind = type(layer.module).__name__
+                message = (
+                    f"input_gain of layer {layer.name!r} is not known ({layer.spiking.why}): say "
+                    f"what {kind} is by snnlib.dialects.declare({kind}, threshold=..., leak=..., "
+                    "input_gain=...), or pass input_gain="
+                )
         raise ValueError(f"{message} (weight of {connection.name!r})") from error
     return Plan(connection, method, resolved, distribution, value, centre)

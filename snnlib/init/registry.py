@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from snnlib.init import (
+    balanced,
     bellec2018,
     classic,
     ding2022,
@@ -43,6 +44,7 @@ _KNOWN: dict[str, Method] = {
         spikeinit2026.METHOD,
         lsuv.METHOD,
         mean_field.METHOD,
+        balanced.METHOD,
     )
 }
 

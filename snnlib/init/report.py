@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import NamedTuple, overload
 
 from snnlib import _html
 from snnlib.init.activity import Activity, Drive
 from snnlib.init.method import Feeding, Method, standard_deviation
 from snnlib.init.planning import Plan
+from snnlib.surrogate import Surrogate
 
 
 class Row(NamedTuple):
@@ -31,6 +33,12 @@ class Row(NamedTuple):
         rate: Predicted firing probability per step of that layer, see `initialize_`; None for a
             readout.
         note: What else there is to know.
+        gradient: Predicted Σ (dL/du)² over the neurons and steps of what it drives, over that of
+            the last layer; None where the method does not say.
+        coherence: Predicted cosine of the gradients of two unrelated inputs there, likewise.
+        learning_rate: For Adam and this weight, likewise.
+        surrogate: Derivative of the spike of what it drives, which the other numbers are for,
+            likewise; set where the layer is one of ours. Not in the table.
     """
 
     layer: str
@@ -44,6 +52,10 @@ class Row(NamedTuple):
     drives: str
     rate: float | None = None
     note: str = ""
+    gradient: float | None = None
+    coherence: float | None = None
+    learning_rate: float | None = None
+    surrogate: Surrogate | None = None
 
 
 HEADINGS = (
@@ -58,8 +70,12 @@ HEADINGS = (
     "drives",
     "rate",
     "note",
+    "gradient",
+    "coherence",
+    "learning rate",
 )
-NUMERIC = ("fan-in", "gain", "std", "threshold", "P(u > θ)", "E[x²]", "rate")
+NUMERIC = tuple(name for name in HEADINGS if name not in ("layer", "fed by", "drives", "note"))
+OPTIONAL = ("note", "gradient", "coherence", "learning rate")  # left out where empty throughout
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ class Report(Sequence[Row]):
         method: Name of the method.
         source: Paper and equation.
         rows: One row per weight.
+        said: What there is to say of the whole network.
 
     Example:
         >>> print(Report("kaiming", "He et al. 2015", (
@@ -83,6 +100,7 @@ class Report(Sequence[Row]):
     method: str
     source: str
     rows: tuple[Row, ...]
+    said: str = ""
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -97,7 +115,13 @@ class Report(Sequence[Row]):
     def _table(self) -> list[list[str]]:
         """Headings and cells as text, without columns that are empty throughout."""
         rows = [[_text(cell) for cell in row] for row in self.rows]
-        keep = [i for i, name in enumerate(HEADINGS) if name != "note" or any(r[i] for r in rows)]
+        empty = ("", _text(None))
+        keep = [
+            i
+            for i, name in enumerate(HEADINGS)
+            if name not in OPTIONAL or any(r[i] not in empty for r in rows)
+        ]
+        keep.sort(key=lambda i: HEADINGS[i] == "note")  # the longest stands last
         return [[row[i] for i in keep] for row in [list(HEADINGS), *rows]]
 
     def __str__(self) -> str:
@@ -111,11 +135,13 @@ class Report(Sequence[Row]):
             ).rstrip()
             for row in table
         ]
-        return "\n".join([f"{self.method} ({self.source})", *lines])
+        said = [self.said] if self.said else []
+        return "\n".join([f"{self.method} ({self.source})", *said, *lines])
 
     def _repr_html_(self) -> str:
         head, *body = self._table()
-        return _html.table(head, body, f"{self.method} ({self.source})")
+        said = f"<p>{escape(self.said)}</p>" if self.said else ""
+        return said + _html.table(head, body, f"{self.method} ({self.source})")
 
 
 def _text(cell: object) -> str:
@@ -177,6 +203,7 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
             feeding = Feeding(None, sum(rates) / len(rates), moment)
         thresholds, _ = connection.feeding
         _, probability, moment = feeding
+        moment = moment if plan.second_moment is None else plan.second_moment
         threshold = thresholds.mean().item() if feeding.threshold is None else feeding.threshold
     else:
         moment, origin = _data(plan)
@@ -190,6 +217,13 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
     if connection.drives and method is not None:
         rates = [activity.rate(layer) for layer in connection.drives]
         rate = sum(rates) / len(rates)
+        if math.isnan(rate):
+            reasons = dict.fromkeys(
+                activity.why(layer)
+                for layer, r in zip(connection.drives, rates, strict=True)
+                if math.isnan(r)
+            )
+            notes.append(f"no rate predicted: {', '.join(reasons)}")
     value = None if method is None else plan.realized_gain()
     return Row(
         connection.name,
@@ -203,4 +237,12 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
         ", ".join(layer.name for layer in connection.drives),
         None if rate is None or math.isnan(rate) else rate,
         "; ".join(notes),
+        *_forecast(plan),
     )
+
+
+def _forecast(plan: Plan) -> tuple[float | None, float | None, float | None, Surrogate | None]:
+    found = plan.forecast
+    if found is None:
+        return None, None, None, None
+    return found.gradient, found.coherence, found.learning_rate, found.surrogate

@@ -39,6 +39,7 @@ from snnlib.meanfield.recurrent_gradient import (
     growth_of,
     joint_sharpness,
 )
+from snnlib.meanfield.shifted import ShiftedStep, shifted_map
 from snnlib.meanfield.steady_state import (
     SteadyState,
     largest_rate,
@@ -82,6 +83,7 @@ __all__ = [
     "Outlook",
     "Passage",
     "RateStep",
+    "ShiftedStep",
     "SpikeCountLaw",
     "Stack",
     "SteadyState",
@@ -125,6 +127,7 @@ __all__ = [
     "rate_at_half",
     "rate_fixed_points",
     "rate_map",
+    "shifted_map",
     "slope_correlation",
     "spectral_radius",
     "spike_count_law",

@@ -200,7 +200,7 @@ def dampening_of(
         low -= 1.0
     while excess(high) < 0:
         low, high = high, high + 0.25
-    return math.exp(brentq(excess, low, high, xtol=1e-10))
+    return math.exp(brentq(excess, low, high, xtol=1e-6))
 
 
 def _target(threshold: float) -> float:

@@ -103,7 +103,7 @@ def covariance_map(
         >>> bool(deviation < 5 * step.standard_error[0, 0])
         True
     """
-    matrix = _checked_covariance(covariance)
+    matrix = checked_covariance(covariance)
     if not 0 < gain < np.inf:
         raise ValueError(f"gain must be positive and finite, got {gain!r}")
     if samples < 2 or int(samples) != samples:
@@ -142,7 +142,7 @@ def square_root(covariance: Array) -> Array:
     return root
 
 
-def _checked_covariance(covariance: ArrayLike) -> Array:
+def checked_covariance(covariance: ArrayLike) -> Array:
     """The covariance in double precision.
 
     Raises:

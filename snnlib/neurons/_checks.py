@@ -145,6 +145,18 @@ def sequence(current: Tensor) -> Tensor:
     return current
 
 
+def check_export(*values: Any) -> None:
+    """Say what to do where `torch.export` would trace a backward pass, which it cannot."""
+    exporting = getattr(torch.compiler, "is_exporting", None)  # torch 2.7
+    if exporting is None or not exporting() or not torch.is_grad_enabled():
+        return
+    if any(isinstance(value, Tensor) and value.requires_grad for value in values):
+        raise RuntimeError(
+            "torch.export cannot trace the backward pass of spiking neurons: call it, and the "
+            "program that it gives, under torch.no_grad(); that is the forward pass"
+        )
+
+
 def fitted(name: str, value: Any, current: Tensor) -> Any:
     """A tensor in the current's dtype, once it is known to broadcast to one step of it."""
     if not isinstance(value, Tensor):

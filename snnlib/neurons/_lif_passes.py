@@ -49,7 +49,7 @@ def integrate(
         start: Membrane and spikes before the first step; None is rest.
         reset: A name in `snnlib.resets.RULES`.
     """
-    small = current[0].numel() <= SMALL and current.device.type == "cpu"
+    small = current[0].numel() <= SMALL and current.device.type == "cpu" and type(current) is Tensor
     known = current.dtype in (torch.float32, torch.float64) and start is None
     if small and known and not isinstance(threshold, Tensor) and not isinstance(leak, Tensor):
         return _integrate_small(current, membrane, spikes, threshold, leak, RULES[reset])

@@ -22,6 +22,7 @@ from snnlib.neurons._checks import (
     floating,
     number,
 )
+from snnlib.neurons._saving import Saved, described
 from snnlib.resets import RULES
 from snnlib.surrogate import Surrogate
 
@@ -79,7 +80,7 @@ class LearnedStart(Protocol):
         """Learn from U[T] after the last reset, [batch, ...], and all spikes, [T, batch, ...]."""
 
 
-class Layer(nn.Module):
+class Layer(Saved):
     """What the modules of all neurons share: constants that may be learned, and the start."""
 
     reset: str
@@ -92,6 +93,20 @@ class Layer(nn.Module):
     def _settings(self) -> Settings:
         relative = self.threshold_gradient != "absolute"
         return Settings(self.reset, self.surrogate, self.detach_reset, relative, check=False)
+
+    def saved_settings(self) -> dict[str, Any]:
+        """The constants that are plain numbers, and the reset; see `Saved`."""
+        found: dict[str, Any] = {}
+        for name in HIGHEST:
+            if getattr(self, f"learn_{name}", False):
+                found[name] = described(None, learned=True)
+            elif hasattr(self, f"fixed_{name}"):
+                found[name] = described(getattr(self, f"fixed_{name}"))
+        found["reset"] = self.reset
+        if self.threshold_gradient == "threshold_robust":
+            found["output"] = "threshold"  # times the spike
+        own = getattr(self, "self_connections", None)
+        return found | ({} if own is None else {"self_connections": bool(own)})
 
     def _keep(self, name: str, value: float | Tensor, learn: bool) -> None:
         """Keep a constant as float or buffer, a learnable value as a raw parameter.

@@ -37,7 +37,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from snnlib.neurons._checks import check_strict, checked, fitted, number, sequence, state
+from snnlib.neurons._checks import (
+    check_export,
+    check_strict,
+    checked,
+    fitted,
+    number,
+    sequence,
+    state,
+)
 from snnlib.neurons._recursion import (
     add_up,
     mapped,
@@ -410,6 +418,7 @@ def _delayed(synapse: Tensor, start: Tensor | None, delay: float | Tensor) -> Te
 
 def leaky_sum(current: Tensor, leak: float | Tensor, start: Tensor | None = None) -> Tensor:
     """s[t] = α s[t-1] + i[t] over time, [T, batch, ...]; None starts at 0."""
+    check_export(current, leak)
     return _LeakySum.apply(current, leak, start)
 
 

@@ -11,10 +11,13 @@ potential at rest. Networks end in such a layer where the potential is read and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnlib.neurons._checks import fitted, floating, sequence
+from snnlib.neurons._saving import Saved, described
 from snnlib.neurons._settings import brief, constant
 from snnlib.neurons.current_lif import leaky_sum
 
@@ -23,7 +26,7 @@ __all__ = ["LeakyIntegrator"]
 _NAMES = ("leak", "synapse_leak", "input_gain", "delay")
 
 
-class LeakyIntegrator(nn.Module):
+class LeakyIntegrator(Saved):
     r"""A layer of membranes that are read: currents in, potentials out, no spikes.
 
     .. math:: s[t] = \alpha s[t-1] + i[t], \qquad
@@ -109,6 +112,10 @@ class LeakyIntegrator(nn.Module):
         if isinstance(gain, Tensor) or gain != 1:
             current = current * gain
         return leaky_sum(current, leak) + rest
+
+    def saved_settings(self) -> dict[str, Any]:
+        """The constants that are plain numbers; see `Saved`."""
+        return {name: described(getattr(self, name)) for name in (*_NAMES, "rest")}
 
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""

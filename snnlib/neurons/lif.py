@@ -32,6 +32,7 @@ from torch.autograd import forward_ad
 
 from snnlib.neurons._checks import (
     check_choice,
+    check_export,
     check_strict,
     check_values,
     fitted,
@@ -297,6 +298,7 @@ def run_lif(
 ) -> LIFTrace:
     """Fit all tensors to the current and apply the fused function."""
     current = sequence(current)
+    check_export(current, threshold, leak)
     threshold = fitted("threshold", threshold, current)
     leak = fitted("leak", leak, current)
     start = state(initial, ("membrane", "spikes"), "a {} pair", current) or (None, None)

@@ -33,7 +33,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from snnlib.neurons._checks import check_choice, fitted, floating, sequence
+from snnlib.neurons._checks import check_choice, check_export, fitted, floating, sequence
 from snnlib.neurons._recursion import add_up, block
 from snnlib.neurons._weight import check_width, draw_
 from snnlib.surrogate import Surrogate
@@ -233,6 +233,7 @@ def _run(
             f"current must be [T, batch, 4n] with four channels a cell, "
             f"got shape {list(current.shape)}"
         )
+    check_export(current, weight)
     width = current.shape[-1] // 4
     weight = floating("weight", weight)
     if weight.shape != (4 * width, width):

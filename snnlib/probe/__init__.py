@@ -7,7 +7,7 @@ call mends it. Both work on our networks and on those of snnTorch, SpikingJelly 
 """
 
 from snnlib.probe.diagnosis import diagnose
-from snnlib.probe.illnesses import Finding
+from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
 from snnlib.probe.result import Diagnosis
 from snnlib.probe.statistics import Statistics, record

@@ -24,11 +24,13 @@ class Gradients(NamedTuple):
         variance: Var[dL/du].
         square: E[(dL/du)²].
         slope: E[(∂x/∂u)²] at the last step of each layer, [layer]; NaN where nothing flows back.
+        constants: Size of the gradient of the learned constants inside of the layers, by name.
     """
 
     variance: Tensor
     square: Tensor
     slope: Tensor
+    constants: dict[str, float]
 
 
 def gradients(
@@ -72,7 +74,8 @@ def gradients(
         slope = _slope(entry, total, branches.by_output.get(entry.name))
         slopes.append(float(slope.double().square().mean()))  # NaN where nothing flows back
     variance, square = joined(rows)
-    return Gradients(variance, square, torch.tensor(slopes, dtype=torch.float64))
+    slope = torch.tensor(slopes, dtype=torch.float64)
+    return Gradients(variance, square, slope, branches.constants)
 
 
 class _Branches:
@@ -83,7 +86,9 @@ class _Branches:
         self.spikes: dict[str, Tensor] = {}
         self.by_input: dict[int, Tensor | None] = {}  # by id of the current
         self.by_output: dict[str, Tensor | None] = {}
+        self.constants: dict[str, float] = {}
         self._order: list[Tensor] = []  # of all currents
+        self._learned: dict[str, nn.Parameter] = {}
 
     def branch_off(self, entry: Entry, step: int, current: Tensor) -> Tensor:
         """A branch of its own: other uses of the current do not add to its gradient."""
@@ -97,24 +102,31 @@ class _Branches:
     def keep(self, entry: Entry, step: int, made: Tensor) -> None:
         """Keep the spikes of the last block of steps."""
         self.spikes[entry.name] = made
+        for name, parameter in entry.module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                self._learned[f"{entry.name.partition('#')[0]}.{name}"] = parameter
 
     def differentiate(self, value: Tensor) -> None:
         """Take the derivatives of the loss; None where nothing flows back."""
         outputs = {name: made for name, made in self.spikes.items() if made.requires_grad}
-        wanted = [*self._order, *outputs.values()]
+        wanted = [*self._order, *outputs.values(), *self._learned.values()]
         found: Sequence[Tensor | None] = [None] * len(wanted)
         if value.requires_grad:
             found = torch.autograd.grad(value, wanted, allow_unused=True)
         self.by_input = dict(zip(map(id, self._order), found, strict=False))
-        self.by_output = dict(zip(outputs, found[len(self._order) :], strict=True))
+        rest = found[len(self._order) :]
+        self.by_output = dict(zip(outputs, rest, strict=False))
+        for name, gradient in zip(self._learned, rest[len(outputs) :], strict=True):
+            self.constants[name] = 0.0 if gradient is None else float(gradient.norm())
 
     def by_current(self, entry: Entry) -> Tensor:
         """dL/di of a layer at all steps, [T, batch, ...]."""
         blocks = []
+        whole = entry.spiking.sequence and not entry.inner
         for current in self.currents[entry.name]:
             found = self.by_input[id(current)]
             gradient = torch.zeros_like(current) if found is None else found
-            blocks.append(gradient.detach() if entry.spiking.sequence else gradient.detach()[None])
+            blocks.append(gradient.detach() if whole else gradient.detach()[None])
         return torch.cat(blocks)
 
 
@@ -133,11 +145,11 @@ def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
     """dL/du from dL/di: i enters u through the gain λ, and a synapse sums it up over time."""
     form = entry.spiking
     inside = not isinstance(getattr(entry.module, "recurrent", None), nn.Module)
-    if form.recurrent and inside and form.library != "snnlib":
+    if form.recurrent and inside and form.library != "snnlib" and not entry.inner:
         return torch.full_like(by_current, torch.nan)  # the input passes the module's own weights
     if form.library == "snnlib" and form.reset in GATES:
         return torch.full_like(by_current, torch.nan)  # a closed gate hides it
-    gain = form.input_gain.to(by_current)
+    gain = form.input_gain.to(by_current).nan_to_num(1.0)  # unknown: dL/di is what there is
     if form.synapse is not None:
         later = torch.cat([by_current[1:], torch.zeros_like(by_current[:1])])
         by_current = by_current - form.synapse.to(by_current) * later

@@ -20,10 +20,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from snnlib import dialects
 from snnlib.dialects import Spiking
+from snnlib.dialects.declaring import hint
+from snnlib.dialects.reading import form_of
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.resets import RULES
@@ -41,6 +43,7 @@ class Entry:
         spiking: Its normal form.
         steps: Number of steps seen so far.
         why: Why its potential is not known; empty if it is.
+        inner: Whether its current is a product with its own input weights, seen inside of it.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Entry:
     spiking: Spiking
     steps: int = 0
     why: str = ""
+    inner: bool = False
     potential: _Potential | None = field(default=None, repr=False)
 
 
@@ -93,7 +97,7 @@ def observe(
         if not watch.entries:
             raise ValueError(
                 "network must run at least one spiking layer (of snnlib.neurons, snnTorch, "
-                f"SpikingJelly or Norse), got {network!r}"
+                f"SpikingJelly or Norse), got {type(network).__name__}: {hint(module)}"
             )
         if then is not None:
             then(result)
@@ -120,7 +124,7 @@ class _Watch:
                 hook = network.register_forward_pre_hook(lambda *_: self.calls.clear())
                 stack.callback(hook.remove)
             for name, module in network.named_modules():
-                spiking = dialects.read(module)
+                spiking = form_of(module)
                 if spiking is None:
                     continue
                 name = name or type(module).__name__
@@ -176,6 +180,13 @@ class _Watch:
         # In a loop inside the network a single-step layer's next call is its next step.
         again = stepwise or spiking.sequence
         running: list[tuple[Entry, Tensor]] = []
+        modes: list[_Products] = []
+
+        def close() -> None:  # what an error inside of the layer has left open
+            while modes:
+                modes.pop().__exit__(None, None, None)
+
+        stack.callback(close)
         recurrent = getattr(module, "recurrent", None)
         if spiking.recurrent and isinstance(recurrent, nn.Module):
             hook = recurrent.register_forward_hook(
@@ -191,7 +202,12 @@ class _Watch:
                     f"{name!r} must get its current as a positional tensor to be probed"
                 )
             current = args[place]
-            if self.branch is not None:
+            own = getattr(module, "input_weights", None)
+            if self.branch is not None and isinstance(own, Tensor):
+                entry.inner = True
+                modes.append(_Products(own, self.branch, entry))
+                modes[-1].__enter__()
+            elif self.branch is not None:
                 current = self.branch(entry, entry.steps, current)
                 args = (*args[:place], current, *args[place + 1 :])
             running.append((entry, current))
@@ -199,6 +215,8 @@ class _Watch:
 
         def leave(_: nn.Module, args: Any, made: Any) -> None:
             entry, current = running.pop()
+            if entry.inner:
+                modes.pop().__exit__(None, None, None)
             spikes = next(leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor))
             if self.output is not None:
                 self.output(entry, entry.steps, spikes)
@@ -224,6 +242,24 @@ class _Watch:
             else:
                 membrane, entry.why = potential.run(current, fired)
         self.visit(entry, current, membrane, fired)
+
+
+class _Products(TorchFunctionMode):
+    """Branches off the product of a layer's input with its own weights: its current."""
+
+    def __init__(self, weight: Tensor, branch: Branch, entry: Entry) -> None:
+        super().__init__()
+        self.weight, self.branch, self.entry = weight, branch, entry
+        self.steps = entry.steps
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func is functional.linear and args[1] is self.weight:
+            made = self.branch(self.entry, self.steps, made)
+            self.steps += 1
+        return made
 
 
 class _Potential:

@@ -6,22 +6,28 @@ mean-field prediction beside it and says in one sentence per illness what is wro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snnlib.dialects.declaring import Reader, declared
 from snnlib.dialects.running import Time, resolve_time
 from snnlib.init.pairing import pair
+from snnlib.init.recommended import learning
 from snnlib.probe.backward import gradients
 from snnlib.probe.capture import Entry, observe
+from snnlib.probe.constants import unstable_buffers
 from snnlib.probe.extinction import extinctions
+from snnlib.probe.facts import Finding
 from snnlib.probe.illnesses import findings
-from snnlib.probe.prediction import Prediction, predict
+from snnlib.probe.memory import remembered
+from snnlib.probe.notes import learned, notes_on
+from snnlib.probe.prediction import Predictions, predict
 from snnlib.probe.result import Diagnosis
 from snnlib.probe.rows import facts, row
-from snnlib.probe.statistics import Statistics, statistics
+from snnlib.probe.statistics import statistics
 from snnlib.probe.tally import Tally
 
 __all__ = ["diagnose"]
@@ -36,6 +42,7 @@ def diagnose(
     gradient: bool = True,
     networks: int = 8,
     seed: int = 0,
+    neurons: Mapping[type[nn.Module], Reader] | None = None,
 ) -> Diagnosis:
     r"""Measure every spiking layer of a model, predict it, and say what is wrong.
 
@@ -56,6 +63,8 @@ def diagnose(
         gradient: Whether to run the backward pass.
         networks: How many networks are drawn for the spread; 0 leaves it out.
         seed: Seed of all random numbers.
+        neurons: What neurons of your own are, from their class to a reader, see
+            `snnlib.dialects.declare`, which says it once for all.
 
     Returns:
         A `Diagnosis`.
@@ -78,10 +87,23 @@ def diagnose(
         ('dead', 'lif2')
     """
     network = getattr(model, "_orig_mod", model)
+    with declared(neurons):
+        return _diagnosis(network, batch, time, loss, gradient, networks, seed)
+
+
+def _diagnosis(
+    network: nn.Module,
+    batch: Tensor | tuple[Any, ...],
+    time: Time,
+    loss: Callable[[Any], Tensor] | None,
+    gradient: bool,
+    networks: int,
+    seed: int,
+) -> Diagnosis:
     time = resolve_time(network, batch, time)
-    notes = _misread(batch)
+    notes: list[str] = []
     try:
-        connections = pair(network, batch, time=time)
+        connections = pair(network, batch, time=time, estimating=False)
     except ValueError as error:
         connections = []
         notes.append(f"No prediction: {error}")
@@ -91,24 +113,41 @@ def diagnose(
     back = gradients(network, batch, loss, seed, time) if gradient else None
     found = statistics(entries, tally.rows, back.variance if back else None)
     generator = torch.Generator().manual_seed(seed)
-    predictions, missing = _predictions(entries, tally, found, notes, networks, generator)
+    expected = _predictions(entries, tally, networks, generator)
+    predictions, missing = expected.found, expected.missing
     widths = {entry.name: tally.width(entry) for entry in entries}
     risks = extinctions(entries, connections, widths, float(found.rate[0, 0]))
     layers = tuple(
         row(k, entry, found, predictions, missing, tally, risks) for k, entry in enumerate(entries)
     )
     known = [facts(k, e, layers[k], tally, back) for k, e in enumerate(entries)]
-    notes += [
-        f"No prediction for {name}: {why}"
-        for name, why in missing.items()
-        if "data drive" not in why
+    ill = [*_buffers(network), *findings(known)]
+    notes += [*_misread(batch, tally), *notes_on(entries, connections, expected, tally)]
+    notes += learned(back.constants) if back else []
+    learns = None
+    if gradient and connections and not tally.broken:
+        learns = learning(network, connections, batch, time=time, seed=seed, loss=loss)
+    ill = remembered(network, ill, known)
+    return Diagnosis(layers, tuple(ill), found, tally.samples, tuple(notes), learns)
+
+
+def _buffers(network: nn.Module) -> list[Finding]:
+    """Buffers that hold NaN or infinity, as a finding each."""
+    return [
+        Finding(
+            "unstable constant",
+            name or type(network).__name__,
+            None,
+            f"the buffer {key!r} of {name or type(network).__name__} holds NaN or infinity",
+            call,
+        )
+        for name, key, call in unstable_buffers(network)
     ]
-    return Diagnosis(layers, tuple(findings(known)), found, tally.samples, tuple(notes))
 
 
-def _misread(batch: Any) -> list[str]:
-    """A note if a batch of static inputs seems to be taken for steps."""
-    if not isinstance(batch, Tensor) or batch.dim() != 2:
+def _misread(batch: Any, tally: Tally) -> list[str]:
+    """A note if a batch of static inputs was taken for steps."""
+    if not isinstance(batch, Tensor) or batch.dim() != 2 or not tally.single:
         return []
     return [
         f"The batch {tuple(batch.shape)} is read as {len(batch)} steps of one sample; "
@@ -117,34 +156,17 @@ def _misread(batch: Any) -> list[str]:
 
 
 def _predictions(
-    entries: Sequence[Entry],
-    tally: Tally,
-    found: Statistics,
-    notes: list[str],
-    networks: int,
-    generator: torch.Generator,
-) -> tuple[dict[str, Prediction], dict[str, str]]:
-    """What theory says of the layers, or why not; notes what starts from measured currents."""
+    entries: Sequence[Entry], tally: Tally, networks: int, generator: torch.Generator
+) -> Predictions:
+    """What theory says of the layers, or why not."""
     if not tally.connections or tally.broken:
-        return {}, {}
-    rates = {e.name: float(r.nanmean()) for e, r in zip(entries, found.rate, strict=True)}
-    changed = tally.changed(entries, rates)
-    shifted = tally.shifted(entries)
-    notes += [
-        f"{name} is predicted from its measured currents, which are not what zero-mean weights "
-        "make of the spikes before them (pooling, normalization or scaling between them?)"
-        for name in changed
-        if name not in shifted
-    ]
+        return Predictions({}, {}, {})
     return predict(
         entries,
         tally.connections,
-        tally.covariances(changed),
-        tally.pairs,
-        tally.currents(),
+        {entry.name: tally.seen(entry) for entry in entries},
         {entry.name: tally.width(entry) for entry in entries},
-        changed=changed,
-        shifted=shifted,
+        changed=tally.changed(entries),
         networks=networks,
         generator=generator,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from snnlib._extras import require
-from snnlib.probe.illnesses import Finding
+from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
 
 if TYPE_CHECKING:

@@ -8,100 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from scipy.optimize import brentq
-from torch import Tensor
 
 from snnlib.meanfield import matched_sharpness
-from snnlib.probe.layer import LayerDiagnosis
+from snnlib.probe.facts import Facts, Finding
+from snnlib.probe.remedies import initialize, livelier, shifted_back
 from snnlib.surrogate import Surrogate
 
 __all__ = ["Facts", "Finding", "findings"]
 
-INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
-INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
 LOG_SHARPNESS = 7.0
-STANDARDIZE = "batch = (batch - batch.mean()) / batch.std()"
-
-
-class Finding(NamedTuple):
-    """One illness.
-
-    Attributes:
-        kind: "not finite", "exploding potential", "weak input", "dead", "dies later",
-            "saturated", "positive drive", "negative drive", "silent neurons", "extinction risk",
-            "surrogate misses", "vanishing gradient" or "exploding gradient".
-        layer: Name of the layer where it starts.
-        step: The step where it starts; None if it concerns all.
-        sentence: What is wrong.
-        remedy: The call, or the change, that mends it; behind a `#` what helps besides.
-    """
-
-    kind: str
-    layer: str
-    step: int | None
-    sentence: str
-    remedy: str
-
-
-class Facts(NamedTuple):
-    """What is known of one layer.
-
-    Attributes:
-        row: Its row of the diagnosis.
-        driven: Whether weights drive it.
-        by_data: Whether one of them is fed by data.
-        drive: Mean of its currents λi, over all steps, samples and neurons.
-        fluctuation: Their standard deviation.
-        largest_drive: The largest one.
-        largest: Largest absolute potential.
-        bad: First step with a value that is not finite, and whether current or potential.
-        bad_weights: Weights in front of it that hold such a value.
-        weight_mean: λ Σ n·E[w]·E[x] of those weights.
-        bias_mean: λ times the mean of their biases.
-        names: Their names.
-        square: E[(dL/du)²], summed over steps.
-        slope: Root mean square of the surrogate's slope at the last step.
-        fed_by: Names of the layers that feed those weights.
-        feeds: Whether its spikes meet weights.
-        synapse: Whether a synaptic current sums its input up.
-        potentials: Some of its potentials at the last step.
-        shape: Shape of its surrogate if it is one of ours, else one that its library has.
-        library: Where its neuron comes from.
-    """
-
-    row: LayerDiagnosis
-    driven: bool
-    by_data: bool
-    drive: float
-    fluctuation: float
-    largest_drive: float
-    largest: float
-    bad: tuple[int, str] | None
-    bad_weights: tuple[str, ...]
-    weight_mean: float
-    bias_mean: float
-    names: tuple[str, ...]
-    square: float
-    slope: float
-    fed_by: tuple[str, ...]
-    feeds: bool
-    synapse: bool
-    potentials: Tensor
-    shape: str
-    library: str
-
-    @property
-    def rate(self) -> float:
-        """Mean over the steps."""
-        return float(self.row.rate.nanmean())
-
-    @property
-    def silent(self) -> bool:
-        """Whether no neuron ever fired."""
-        return not bool((self.row.rate > 0).any())
 
 
 def findings(layers: Sequence[Facts]) -> list[Finding]:
@@ -113,11 +32,12 @@ def findings(layers: Sequence[Facts]) -> list[Finding]:
     Returns:
         A list, empty for a healthy network.
     """
+    ill = _unstable(layers)
     broken = _not_finite(layers)
     if broken:
         # What comes behind a value that is not finite says nothing about the network.
         layers = [f for f in layers if f.bad is None][: _place(layers, broken[0].layer)]
-    result = list(broken)
+    result = [*ill, *broken]
     for look in CAUSES:
         result += look(layers)
     if not any(finding.kind in ("dead", "weak input", "negative drive") for finding in result):
@@ -126,17 +46,26 @@ def findings(layers: Sequence[Facts]) -> list[Finding]:
     return result
 
 
-def _initialize(layers: Sequence[Facts]) -> str:
-    """The call that draws all weights anew; behind synapses the one that counts their sums."""
-    return INITIALIZE_SYNAPSES if any(f.synapse for f in layers) else INITIALIZE
-
-
 def _place(layers: Sequence[Facts], name: str) -> int:
     return next(k for k, facts in enumerate(layers) if facts.row.name == name)
 
 
 def _which(layers: Sequence[Facts], k: int) -> str:
     return f"layer {layers[k].row.name} ({k + 1} of {len(layers)})"
+
+
+def _unstable(layers: Sequence[Facts]) -> list[Finding]:
+    found = [(k, f, f.unstable) for k, f in enumerate(layers) if f.unstable is not None]
+    if not found:
+        return []
+    k, f, first = found[0]
+    same = [f.row.name for _, f, other in found[1:] if other.sentence == first.sentence]
+    also = f"; the same holds for {', '.join(same)}" if same else ""
+    sentence = f"{_which(layers, k)}: {first.sentence}{also}"
+    calls = dict.fromkeys(other.remedy for _, _, other in found if "=" in other.remedy)
+    calls = calls or dict.fromkeys([first.remedy])
+    remedy = "; ".join(call for _, _, other in found if (call := other.remedy) in calls)
+    return [Finding("unstable constant", f.row.name, None, sentence, remedy)]
 
 
 def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
@@ -148,27 +77,28 @@ def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
     where = f"{_which(layers, k)} at step {step}"
     if facts.bad_weights:
         why = f"the weight of {', '.join(facts.bad_weights)} holds NaN or infinity"
-        remedy = _initialize(layers)
+        remedy = initialize(layers)
     elif facts.bad[1] == "current" and not facts.fed_by:
         why = "its input holds NaN or infinity there"
         remedy = "torch.isfinite(batch).all(): clean the data"
     else:
         why = "its potential outgrows the number format"
-        remedy = f"{_initialize(layers)}  # and a leak below 1 and a reset"
+        remedy = f"{initialize(layers)}  # and a leak below 1 and a reset"
     sentence = f"the first value that is not finite is a {facts.bad[1]} of {where}: {why}"
     return [Finding("not finite", facts.row.name, step, sentence, remedy)]
 
 
 def _exploding_potential(layers: Sequence[Facts]) -> list[Finding]:
     for k, f in enumerate(layers):
-        scale = f.row.threshold if f.row.threshold > 0 else 1.0
+        # Methods give potentials unit variance: below a threshold of 1 that is the scale.
+        scale = max(f.row.threshold, 1.0)
         if f.largest > 100 * scale:
             gain = "" if f.row.gain is None else f" (gain {f.row.gain:.3g})"
             sentence = (
                 f"potentials of {_which(layers, k)} reach {f.largest:.3g}, "
-                f"{f.largest / scale:.3g} times the threshold{gain}"
+                f"at threshold {f.row.threshold:.3g}{gain}"
             )
-            remedy = _initialize(layers) if f.driven else STANDARDIZE
+            remedy = initialize(layers, f) if f.driven else livelier(f)
             return [Finding("exploding potential", f.row.name, None, sentence, remedy)]
     return []
 
@@ -179,15 +109,19 @@ def _weak_input(layers: Sequence[Facts]) -> list[Finding]:
             continue
         if not f.largest_drive <= f.row.threshold:
             continue
-        sums = f.driven or f.synapse or f.row.leak >= 0.9  # many weak inputs are meant to add up
+        # Many weak inputs are meant to add up; a leak of 0.9 may be one in single precision.
+        sums = f.driven or f.synapse or f.row.leak >= 0.9 - 1e-6
         if sums and not f.silent and f.rate >= 0.01:
             continue
         reach = "never fires" if f.silent else "fires only where several steps add up"
+        if not f.driven and not f.affine and not f.silent and f.rate >= 0.01:
+            continue  # currents bounded by construction, which do add up
+        made = f" (they are {f.between})" if not f.driven and f.between else ""
         sentence = (
-            f"the currents of {_which(layers, k)} reach at most {f.largest_drive:.3g}, not its "
-            f"threshold {f.row.threshold:.3g}, so it {reach}"
+            f"the currents of {_which(layers, k)}{made} reach at most {f.largest_drive:.3g}, not "
+            f"its threshold {f.row.threshold:.3g}, so it {reach}"
         )
-        remedy = _initialize(layers) if f.driven else STANDARDIZE
+        remedy = initialize(layers, f) if f.driven else livelier(f)
         return [Finding("weak input", f.row.name, 0, sentence, remedy)]
     return []
 
@@ -211,12 +145,18 @@ def _dead(layers: Sequence[Facts]) -> list[Finding]:
             f"gain {gain:.3g} is below the critical gain {critical:.3g} at threshold "
             f"{f.row.threshold:.3g}: activity dies by {_which(layers, k)}"
         )
+    elif not math.isfinite(f.fluctuation):
+        sentence = (
+            f"activity dies by {_which(layers, k)}: {f.row.note or 'its currents are unknown'}"
+        )
     else:
         sentence = (
             f"activity dies by {_which(layers, k)}: its currents have a standard deviation of "
             f"{f.fluctuation:.3g} at threshold {f.row.threshold:.3g}"
         )
-    remedy = _initialize(layers)
+        if f.norms:
+            sentence += f", which is the scale of {', '.join(f.norms)} and not that of its weights"
+    remedy = initialize(layers, f) if f.driven else livelier(f)
     if f.synapse:  # spikes get fewer from layer to layer; a lower rate asks for a higher gain
         remedy += "  # if that was done, with rate=0.02"
         late = _late(layers[:k])
@@ -268,7 +208,7 @@ def _saturated(layers: Sequence[Facts]) -> list[Finding]:
                 f"{_which(layers, k)} fires in {f.rate:.1%} of all steps: it tells no two inputs "
                 "apart"
             )
-            remedy = _initialize(layers) if f.driven else STANDARDIZE
+            remedy = initialize(layers, f) if f.driven else livelier(f)
             return [Finding("saturated", f.row.name, None, sentence, remedy)]
     return []
 
@@ -277,7 +217,8 @@ def _pulled(f: Facts) -> bool:
     """Whether the mean of the currents outweighs their fluctuation and matters at the threshold."""
     if not f.driven or not math.isfinite(f.drive):
         return False
-    chance = 0.5 + 4 / math.sqrt(f.row.width)
+    units = f.row.width if f.between else f.channels or f.row.width  # a pool's shift is no chance
+    chance = 0.5 + 4 / math.sqrt(units)
     leak = min(f.row.leak, 0.9) if math.isfinite(f.row.leak) else 0.0
     settled = abs(f.drive) / (1 - leak)
     return abs(f.drive) > chance * f.fluctuation and settled > 0.25 * f.row.threshold
@@ -288,10 +229,13 @@ def _mean_drive(layers: Sequence[Facts]) -> list[Finding]:
         if not _pulled(f):
             continue
         sign = "positive" if f.drive > 0 else "negative"
-        remedy = _initialize(layers)
-        if abs(f.weight_mean + f.bias_mean - f.drive) > 0.5 * abs(f.drive):
-            cause = f"something between {', '.join(f.names)} and the layer shifts them"
-            remedy = "pool or normalize so that currents keep a mean of 0 (pool spikes instead)"
+        remedy = initialize(layers, f)
+        if f.norms and not f.between:
+            cause = f"the shift of {', '.join(f.norms)} is their mean"
+        elif abs(f.weight_mean + f.bias_mean - f.drive) > 0.5 * abs(f.drive):
+            what = f.between or "something"
+            cause = f"{what} between {', '.join(f.names)} and the layer shifts them"
+            remedy = shifted_back(f)
         elif abs(f.weight_mean) >= abs(f.bias_mean):
             cause = (
                 f"weights of {', '.join(f.names)} have a mean, n·E[w]·E[x] = {f.weight_mean:.3g}"
@@ -317,7 +261,7 @@ def _silent_neurons(layers: Sequence[Facts]) -> list[Finding]:
         f"{never:.1%} of the neurons of {_which(layers, k)} fire in no sample at no step; "
         f"those that do carry a rate of {f.rate:.3g}"
     )
-    return [Finding("silent neurons", f.row.name, None, sentence, _initialize(layers))]
+    return [Finding("silent neurons", f.row.name, None, sentence, initialize(layers, f))]
 
 
 def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
@@ -367,7 +311,7 @@ def _matched(f: Facts) -> str:
 def _call(f: Facts, sharpness: float) -> str:
     """Makes a surrogate for that layer."""
     made = f'snnlib.surrogate.Surrogate("{f.shape}", sharpness={sharpness:.3g})'
-    if f.library == "snnlib":
+    if f.library in ("snnlib", "declared"):
         return f"surrogate={made}"
     return f"snnlib.interop.{f.library}.surrogate_from_snnlib({made})"
 
@@ -409,7 +353,7 @@ def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
         return float(slopes.square().mean()) - target
 
     if not len(potentials) or not excess(LOG_SHARPNESS) < 0 < excess(-LOG_SHARPNESS):
-        return f"{_matched(f)} with {_initialize(layers)}"
+        return f"{_matched(f)} with {initialize(layers)}"
     return _call(f, math.exp(brentq(excess, -LOG_SHARPNESS, LOG_SHARPNESS, xtol=1e-4)))
 
 

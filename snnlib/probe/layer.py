@@ -20,7 +20,7 @@ class LayerDiagnosis:
         leak: β likewise.
         reset: Name of the reset.
         gain: Gain λ²h²G of the weights in front of the layer, G = n·E[w²]; the largest if several
-            drive it, None if none does.
+            drive it, None if none does or a normalization takes their scale away.
         critical_gain: Gain below which the layer before cannot keep it active from step to step;
             None after data and behind a synapse, which sums spikes up.
         rate: Share of neurons that fire, over batch and layer.

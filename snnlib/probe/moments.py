@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["by_step", "central", "joined", "moments"]
+__all__ = ["by_step", "central", "joined", "moments", "second_moments"]
 
 
 def moments(membrane: Tensor | None, spikes: Tensor) -> Tensor:
@@ -49,3 +51,9 @@ def joined(rows: list[Tensor]) -> Tensor:
     for index, row in enumerate(rows):
         joined[:, index, : row.shape[1]] = row
     return joined
+
+
+def second_moments(values: Tensor) -> NDArray[np.float64]:
+    """E[x_s x_t] over samples and neurons of values [T, ...]."""
+    rows = values.flatten(1).double()
+    return np.asarray((rows @ rows.T / rows.shape[1]).cpu().numpy())

@@ -5,29 +5,38 @@ neurons are taken as Gaussian with the covariance over time
 
     C_l(s, t) = λ² Σ_c h² G_c E[x_s x_t] + λ² Var[b],      G_c = n·E[w²] measured,
 
-summed over the weights c that drive it; E[x_s x_t] is that of the feeding layer, predicted in
-turn. The covariance of layers that data drive is measured, and so are the spikes of layers that
-theory does not reach: recurrent or adaptive ones, those that no weight drives, those with a mean
-current. The spread at finite width is that of `snnlib.meanfield.network_law`.
+summed over the weights c that drive it; E[x_s x_t] is that of the feeding layers, predicted in
+turn, through the sums, poolings and dropouts before the weight. Behind normalizations it comes from
+their scale and shift (`snnlib.init.behind_norm`). Mean and covariance of layers that data drive, or
+that get something else than a weighted sum, are measured, and so are the spikes of layers that
+theory does not reach: recurrent or adaptive ones, those that no weight drives, those whose currents
+are not Gaussian or whose neurons are too few. The spread at finite width is that of
+`snnlib.meanfield.network_law`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnlib.init.pairing import Connection
-from snnlib.meanfield import LayerLaw, covariance_map, network_law
+from snnlib.init.behind_norm import behind_norms, nearest_covariance, not_gaussian
+from snnlib.init.flow import Moments, source
+from snnlib.init.intake import shape_of
+from snnlib.init.pairing import Connection, Layer
+from snnlib.meanfield import LayerLaw, covariance_map, network_law, shifted_map, synaptic_kernel
 from snnlib.probe.capture import Entry
-from snnlib.probe.driving import bias_gain, driving, effective_gain, follows, number
+from snnlib.probe.constants import unstable
+from snnlib.probe.driving import bias_gain, driving, effective_gain, follows, number, weight_gain
+from snnlib.probe.moments import second_moments
 from snnlib.resets import RULES
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "Predictions", "Seen", "predict"]
 
 Array = NDArray[np.float64]
 SIZE = 128  # steps times samples of the finite networks that are drawn
@@ -50,6 +59,23 @@ class Prediction:
     variance_spread: Array
 
 
+@dataclass
+class Predictions:
+    """Of a network.
+
+    Attributes:
+        found: By layer.
+        missing: Why there is none for the others.
+        started: Layers at which the prediction starts anew: "norm" or "measured".
+        data: Layers at which it starts from the currents that data make.
+    """
+
+    found: dict[str, Prediction]
+    missing: dict[str, str]
+    started: dict[str, str]
+    data: set[str] = field(default_factory=set)
+
+
 class _Neuron:
     """One layer as the maps need it."""
 
@@ -65,85 +91,165 @@ class _Neuron:
             self.gain,
             self.synapse,
         )
+        if self.known:
+            self.known = 0 <= (self.leak or 0.0) <= 1 and 0 <= (self.synapse or 0.0) <= 1
 
     def filtered(self, covariance: Array) -> Array:
         """Of what charges the membrane, given that of the currents."""
-        steps = np.arange(len(covariance))
-        lag = steps[:, None] - steps
-        kernel = np.where(lag >= 0, float(self.synapse or 0.0) ** np.maximum(lag, 0), 0.0)
-        late = np.vstack([np.zeros_like(kernel[:1]), kernel[:-1]])
-        kernel = (1 - self.delay) * kernel + self.delay * late
+        kernel = synaptic_kernel(len(covariance), float(self.synapse or 0.0), self.delay)
         filtered: Array = kernel @ covariance @ kernel.T
         return filtered
+
+
+class Seen(NamedTuple):
+    """What was measured of a layer.
+
+    Attributes:
+        currents: λi, [T, samples, neurons]; of large layers a part, None where weights of its own
+            make them.
+        spikes: Whether it spiked, likewise.
+        channels: How many of its neurons have weights of their own.
+    """
+
+    currents: Tensor | None
+    spikes: Tensor
+    channels: int
 
 
 def predict(
     entries: Sequence[Entry],
     connections: Sequence[Connection],
-    covariances: Mapping[str, Array],
-    measured: Callable[[str], Array],
-    currents: Mapping[str, Tensor],
+    seen: Mapping[str, Seen],
     widths: Mapping[str, int],
     *,
-    shifted: Collection[str] = (),
     changed: Collection[str] = (),
     networks: int,
     generator: torch.Generator,
-) -> tuple[dict[str, Prediction], dict[str, str]]:
+) -> Predictions:
     """Predict every layer that the theory reaches.
 
     Args:
         entries: The layers in the order of execution.
         connections: What `pair` found.
-        covariances: λ²E[i_s i_t] measured at layers that weights drive, by name.
-        measured: E[x_s x_t] of a layer, taken where it is not predicted.
-        currents: λi likewise, [T, batch, neurons].
+        seen: What was measured of each.
         widths: Neurons of each layer.
-        shifted: Layers whose currents have a mean: theory says nothing of them.
         changed: Layers that are predicted from their measured currents, as those after data.
         networks: How many networks of this width are drawn for the spread.
         generator: Random numbers.
 
     Returns:
-        Predictions by layer, and why there is none for the others.
+        Predictions by layer, why there is none for the others, and where they start anew.
     """
-    found: dict[str, Prediction] = {}
-    missing: dict[str, str] = {}
+    result = Predictions({}, {}, {})
     pairs: dict[str, Array] = {}
     twice = {e.name.partition("#")[0] for e in entries if "#" in e.name}
+    layers = {layer.name: layer for c in connections for layer in (*c.fed_by, *c.drives)}
     for entry in entries:
-        weights = driving(entry, connections)
-        neuron = _Neuron(entry)
-        why = ""
-        if not weights:
-            why = "data drive it directly"
+        weights, neuron = driving(entry, connections), _Neuron(entry)
+        step: tuple[Prediction, Array] | None = None
+        if unstable(entry) is not None:
+            why = "its constants are unstable"
+        elif not weights:
+            why = "data drive it directly, or a function of spikes"
         elif entry.name.partition("#")[0] in twice:
             why = "its module is used at several places"
         elif other := _beyond(entry, weights):
             why = other
-        elif entry.name in shifted:
-            why = "its currents have a mean, and the theory is of none"
         elif not neuron.known or entry.why:
             why = entry.why or "its threshold, leak or reset is not one number"
         else:
-            if entry.name in changed or any(not c.fed_by for c in weights):
-                covariance = covariances.get(entry.name)
-            else:
-                covariance = _covariance(entry, weights, pairs)
-            if covariance is None:
-                why = "no prediction for what feeds it"
-            else:
-                found[entry.name], pairs[entry.name] = _layer(neuron, covariance, generator)
-        if why:
-            missing[entry.name] = why
-            pairs[entry.name] = measured(entry.name)
+            step, why = _predicted(
+                entry, neuron, weights, layers, seen[entry.name], pairs, changed, generator, result
+            )
+        if step is not None and (why := _narrow(seen[entry.name], step[0])):
+            step = None
+        if step is None:
+            result.missing[entry.name] = why
+            result.started.pop(entry.name, None)
+            pairs[entry.name] = second_moments(seen[entry.name].spikes)
+        else:
+            result.found[entry.name], pairs[entry.name] = step
     if networks > 0:
-        reached = [e for e in entries if e.name in found]
-        cut = [k for k, e in enumerate(reached) if k and e.name in changed]
+        reached = [e for e in entries if e.name in result.found]
+        cut = [k for k, e in enumerate(reached) if k and e.name in result.started]
         chain = reached[: cut[0]] if cut else reached
-        if chain and chain[0].name in covariances:  # where it starts from the network itself
-            _spread(chain, connections, currents, widths, found, networks, generator)
-    return found, missing
+        if chain and chain[0].name in result.data:  # where it starts from the network itself
+            currents = {
+                e.name: current for e in chain if (current := seen[e.name].currents) is not None
+            }
+            _spread(chain, connections, currents, widths, result.found, networks, generator)
+    return result
+
+
+def _predicted(
+    entry: Entry,
+    neuron: _Neuron,
+    weights: Sequence[Connection],
+    layers: Mapping[str, Layer],
+    seen: Seen,
+    pairs: Mapping[str, Array],
+    changed: Collection[str],
+    generator: torch.Generator,
+    result: Predictions,
+) -> tuple[tuple[Prediction, Array] | None, str]:
+    """One layer: from normalizations, from measured currents, or from the layers that feed it."""
+    layer = layers.get(entry.name)
+    intake = None if layer is None else layer.intake
+    if seen.currents is None:
+        return None, "its currents were not seen"
+    if intake is not None and intake.norms and intake.factors is not None:
+        covariance = second_moments(seen.currents) / float(neuron.gain or 1.0) ** 2
+        shape = shape_of(seen.currents)
+        step, why = behind_norms(intake.norms, intake.factors, covariance, shape, entry.spiking)
+        if step is None:
+            return None, why
+        result.started[entry.name] = "norm"
+        unknown = np.full(len(step.rate), np.nan)
+        return (Prediction(step.rate, step.variance, unknown, unknown), step.pairs), ""
+    plain = intake is None or intake.weighted_sum
+    if any(not c.fed_by for c in weights) and plain and entry.name not in changed:
+        result.data.add(entry.name)
+        return _layer(neuron, second_moments(seen.currents), generator), ""
+    if plain and entry.name not in changed:
+        followed = _covariance(entry, weights, pairs)
+        if followed is not None:
+            return _layer(neuron, followed, generator), ""
+    result.started[entry.name] = "measured"
+    return _measured(neuron, seen.currents, generator)
+
+
+def _measured(
+    neuron: _Neuron, currents: Tensor, generator: torch.Generator
+) -> tuple[tuple[Prediction, Array] | None, str]:
+    """From mean and covariance of the currents as measured."""
+    mean = currents.double().flatten(1).mean(1).numpy()
+    left = second_moments(currents) - np.outer(mean, mean)
+    steps = len(mean)
+    step = shifted_map(
+        nearest_covariance(left),
+        shift=mean[None],
+        leak=float(neuron.leak or 0.0),
+        threshold=float(neuron.threshold or 0.0),
+        reset=neuron.reset,  # type: ignore[arg-type]
+        kernel=synaptic_kernel(steps, float(neuron.synapse or 0.0), float(neuron.delay)),
+        generator=generator,
+    )
+    if why := not_gaussian(float(step.rate.max()), *shape_of(currents)):
+        return None, why
+    unknown = np.full(steps, np.nan)
+    return (Prediction(step.rate, step.variance, unknown, unknown), step.pairs), ""
+
+
+def _narrow(seen: Seen, predicted: Prediction) -> str:
+    """Why a layer's few neurons tell too little of a mean over many; empty if they are enough."""
+    rates = seen.spikes.double().flatten(2).mean((0, 1))
+    if seen.channels and len(rates) % seen.channels == 0:
+        rates = rates.reshape(seen.channels, -1).mean(1)
+    count, mean = len(rates), float(rates.mean())
+    error = float(rates.std(correction=0)) / count**0.5 / mean if mean > 0 else 0.0
+    if error <= 0.25 and float(predicted.rate.mean()) * count >= 1:
+        return ""
+    return f"{count} neurons (or channels) are too few to compare with a mean over many"
 
 
 def _beyond(entry: Entry, weights: Sequence[Connection]) -> str:
@@ -161,13 +267,32 @@ def _covariance(
     """Of the currents of a layer, from the spikes of the layers that feed it."""
     total: Array | None = None
     for connection in weights:
-        gain = effective_gain(connection, entry)
-        if gain is None or len(connection.fed_by) != 1 or connection.fed_by[0].name not in pairs:
+        fed = _fed(connection, pairs)
+        gain = number(entry.spiking.input_gain)
+        if gain is None or fed is None:
             return None
-        fed = pairs[connection.fed_by[0].name]
-        part = gain * fed + bias_gain(connection, entry)
+        part = gain**2 * weight_gain(connection) * fed + bias_gain(connection, entry)
         total = part if total is None else total + part
     return total
+
+
+def _fed(connection: Connection, pairs: Mapping[str, Array]) -> Array | None:
+    """E[x_s x_t] of what enters a weight, through the operations before it."""
+    layers = {layer.module: layer for layer in connection.fed_by}
+
+    def known(origin: Any) -> Moments | None:
+        layer = layers.get(origin)
+        height = None if layer is None else number(layer.height)
+        if layer is None or height is None or layer.name not in pairs:
+            return None
+        spikes = pairs[layer.name]
+        return height * np.diagonal(spikes), height**2 * spikes
+
+    flow = connection.flow
+    if flow is None:
+        flow = source(connection.fed_by[0].module) if len(layers) == 1 else None
+    found = None if flow is None else flow.moments(known)
+    return None if found is None else found[1]
 
 
 def _layer(

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from snnlib import _html
 from snnlib._extras import require
+from snnlib.init.recommended import Learning
 from snnlib.probe.drawing import draw
-from snnlib.probe.illnesses import Finding
+from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
 from snnlib.probe.statistics import Statistics
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Diagnosis"]
+
+RECOMMENDED = "snnlib.init.initialize_(model, example=batch)"
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +36,7 @@ class Diagnosis:
         statistics: All moments, [layer, step].
         samples: Size of the batch.
         notes: What could not be measured.
+        learning: What reaches the weights; None if it was not asked for or no weight is known.
     """
 
     layers: tuple[LayerDiagnosis, ...]
@@ -40,6 +44,16 @@ class Diagnosis:
     statistics: Statistics
     samples: int = 1
     notes: tuple[str, ...] = ()
+    learning: Learning | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the network can learn as it is, and what to do; empty if it was not asked."""
+        if self.learning is None:
+            return ""
+        if self.learning.learns:
+            return f"The network {self.learning.verdict}; its weights may stay."
+        return f"The network {self.learning.verdict}: {RECOMMENDED} draws it anew."
 
     @property
     def healthy(self) -> bool:
@@ -70,7 +84,8 @@ class Diagnosis:
             ).rstrip()
             for row in rows
         ]
-        return "\n".join([*lines, "", self._cost(), *self.notes, "", *self._sentences()])
+        verdict = [self.verdict] if self.verdict else []
+        return "\n".join([*lines, "", self._cost(), *self.notes, "", *self._sentences(), *verdict])
 
     def _repr_html_(self) -> str:
         head, *body = _table(self.layers)
@@ -88,7 +103,8 @@ class Diagnosis:
             f"Spiking layers, means over {self._steps()} steps and {self.samples} samples; "
             "± is the spread over networks of this width"
         )
-        return f"{said}{_html.table(head, body, caption)}{notes}"
+        verdict = f"<p>{escape(self.verdict)}</p>" if self.verdict else ""
+        return f"{verdict}{said}{_html.table(head, body, caption)}{notes}"
 
     def plot(self) -> Figure:
         """Draw rate, Var[u] and gradient by layer, first and last step, with the prediction.

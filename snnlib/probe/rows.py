@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from snnlib.init.norms import Intake
 from snnlib.init.pairing import Connection
 from snnlib.meanfield import critical_gain
 from snnlib.probe.backward import Gradients
 from snnlib.probe.capture import Entry
+from snnlib.probe.constants import unstable
 from snnlib.probe.driving import driving, effective_gain
-from snnlib.probe.illnesses import Facts
+from snnlib.probe.facts import Facts
 from snnlib.probe.layer import LayerDiagnosis
 from snnlib.probe.prediction import Prediction
 from snnlib.probe.statistics import Statistics
@@ -48,11 +50,12 @@ def row(
         The row.
     """
     weights = driving(entry, tally.connections)
-    gains = [g for c in weights if (g := effective_gain(c, entry)) is not None]
+    undone = any(norm.undoes for c in weights for norm in c.norms)  # gains say nothing there
+    gains = [g for c in weights if not undone and (g := effective_gain(c, entry)) is not None]
     fed = [layer for c in weights for layer in c.fed_by]
     threshold = float(entry.spiking.threshold.mean())
     critical = None
-    if fed and threshold >= 0 and entry.spiking.synapse is None:
+    if fed and threshold >= 0 and entry.spiking.synapse is None and not undone:
         critical = float(critical_gain(threshold))
     spikes, reals = 0.0, 0.0
     for c in weights:
@@ -116,8 +119,13 @@ def facts(
     weights = driving(entry, tally.connections)
     count, total, squares, top = tally.charge.get(entry.name, [0.0, 0.0, 0.0, math.nan])
     mean = total / count if count else math.nan
-    nan = math.nan
+    nan, place = math.nan, entry.name.partition("#")[0]
     gain = float(entry.spiking.input_gain.mean())
+    intake = next(
+        (x.intake for c in tally.connections for x in (*c.fed_by, *c.drives) if x.name == place),
+        None,
+    )
+    images = [c.weight.shape[0] for c in weights if c.parameter.dim() > 2]
     return Facts(
         row=known,
         driven=bool(weights),
@@ -146,7 +154,69 @@ def facts(
         shape=_shape(entry),
         library=entry.spiking.library,
         feeds=any(entry.name == layer.name for c in tally.connections for layer in c.fed_by),
+        unstable=unstable(entry),
+        norms=tuple({n.name: None for c in weights for n in c.norms if n.undoes}),
+        between=_between(intake),
+        bias=_shiftable(weights, intake),
+        scale=gain,
+        affine=_affine(weights, intake),
+        channels=images[0] if images else 0,
+        set_threshold=_threshold_call(entry),
+        lively=_lively(tally.potentials.get(entry.name)),
     )
+
+
+def _between(intake: Intake | None) -> str:
+    """What lies between weights and neurons, but for normalizations and sums of weighted values."""
+    if intake is None or intake.flow is None or intake.weighted_sum:
+        return ""
+    plain = ("normalization", "sum", "mix", "affine", "source")
+    kept = [node for node in intake.flow.walk() if node.kind not in plain]
+    words = [node.words().split(", ")[0] for node in kept]
+    if intake.others and not words:
+        return f"sums with {', '.join(intake.others)}"
+    return ", ".join(dict.fromkeys(word for word in words if word))
+
+
+def _shiftable(weights: Sequence[Connection], intake: Intake | None) -> str:
+    """The weight whose bias shifts the currents as it is, through a max pool."""
+    if len(weights) != 1 or weights[0].bias is None or intake is None or intake.flow is None:
+        return ""
+    kinds = [node.kind for node in intake.flow.walk()]
+    return weights[0].name if kinds == ["max pooling", "source"] else ""
+
+
+def _affine(weights: Sequence[Connection], intake: Intake | None) -> bool:
+    """Whether a layer that no weight drives gets data as they are, up to a factor and an offset."""
+    if intake is None or intake.flow is None:
+        return not weights
+    return all(node.kind in ("source", "affine", "mix") for node in intake.flow.walk()) and (
+        intake.others == ("data",)
+    )
+
+
+def _threshold_call(entry: Entry) -> str:
+    """The call that sets a layer's threshold."""
+    path = f'model.get_submodule("{entry.name.partition("#")[0]}")'
+    if entry.spiking.library == "norse":
+        return f"m = {path}; m.p = m.p._replace(v_th=torch.tensor({{}}))"
+    names = {"spikingjelly": "v_threshold", "snnlib": "fixed_threshold"}
+    name = names.get(entry.spiking.library, "threshold")
+    value = getattr(entry.module, name, None)
+    if isinstance(value, Tensor):
+        return f"{path}.{name}.data.fill_({{}})"
+    return f"{path}.{name} = {{}}" if isinstance(value, int | float) else ""
+
+
+def _lively(potentials: Tensor | None) -> float:
+    """What a tenth of the potentials exceeds at the last step, or half of the few above 0."""
+    if potentials is None:
+        return math.nan
+    finite = potentials[torch.isfinite(potentials)]
+    above = finite[finite > 0]
+    if not above.numel():
+        return math.nan
+    return 0.99 * max(float(finite.quantile(0.9)), min(float(above.median()), float(above.max())))
 
 
 def _shape(entry: Entry) -> str:

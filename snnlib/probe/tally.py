@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from snnlib.init.pairing import Connection
 from snnlib.probe.capture import Entry
-from snnlib.probe.driving import bias_gain, driving, effective_gain
+from snnlib.probe.driving import bias_gain, driving, number, weight_gain
 from snnlib.probe.moments import moments
+from snnlib.probe.prediction import Seen
 
 __all__ = ["Tally"]
 
@@ -38,6 +38,7 @@ class Tally:
         self.potentials: dict[str, Tensor] = {}  # some of the last step
         self.weights: dict[str, list[Connection]] = {}
         self.samples = 1
+        self.single = False
 
     @property
     def broken(self) -> bool:
@@ -51,6 +52,7 @@ class Tally:
         name = entry.name
         self.rows.setdefault(name, []).append(moments(membrane, spikes))
         self.samples = spikes.shape[1] if spikes.dim() > 1 else 1
+        self.single = spikes.dim() == 2  # steps and neurons, without an axis for samples
         fired = (spikes != 0).flatten(0, 1).any(0) if spikes.dim() > 2 else (spikes != 0).any(0)
         self.fired[name] = self.fired.get(name, torch.zeros_like(fired)) | fired
         if current is not None:
@@ -63,8 +65,8 @@ class Tally:
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
         self._keep(self.spikes, name, spikes != 0)
-        if current is None:
-            return
+        if current is None or bool(entry.spiking.input_gain.isnan().any()):
+            return  # λ is not known
         if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
             current = current * entry.spiking.input_gain.to(current)
         count, total, squares, top = self.charge.get(name, [0.0, 0.0, 0.0, -math.inf])
@@ -98,44 +100,39 @@ class Tally:
         """Number of neurons."""
         return int(self.fired[entry.name].numel())
 
-    def changed(self, entries: Sequence[Entry], rates: dict[str, float]) -> list[str]:
-        """Layers whose currents are not what their weights make of the spikes they get.
+    def changed(self, entries: Sequence[Entry]) -> list[str]:
+        """Layers whose currents are not what their weights make of what they get.
 
-        A normalization, pooling or scaling lies between, or weights have a mean; else E[(λi)²] is
-        λ²h²G·rate + λ²E[b²], up to the chance of a finite layer.
+        Something lies between, or weights have a mean; else E[(λi)²] is λ² Σ (G·E[x²] + E[b²]), up
+        to the chance of a finite layer.
         """
         found = []
         for entry in entries:
             weights = self.weights.get(entry.name, [])
-            known = all(len(c.fed_by) == 1 and c.fed_by[0].name in rates for c in weights)
+            fed = [c.second_moment for c in weights if c.fed_by]
             count, _, squares, _ = self.charge.get(entry.name, [0.0] * 4)
-            if not weights or not known or not count:
+            if not weights or not count or len(fed) < len(weights):
                 continue
+            gain = number(entry.spiking.input_gain)
             expected = sum(
-                (effective_gain(c, entry) or math.nan) * rates[c.fed_by[0].name]
+                (math.nan if gain is None else gain**2) * weight_gain(c) * (c.second_moment or 0.0)
                 + bias_gain(c, entry)
                 for c in weights
             )
             allowed = 0.25 + 4 * math.sqrt(2 / self.width(entry))
             if expected > 0 and abs(squares / count / expected - 1) > allowed:
                 found.append(entry.name)
-        return found
+        return found + [name for name in self.shifted(entries) if name not in found]
 
-    def currents(self) -> dict[str, Tensor]:
-        """λi of layers that weights drive, [T, samples, neurons]; of large ones a part."""
-        return {name: torch.cat(blocks) for name, blocks in self.kept.items()}
-
-    def covariances(self, changed: Sequence[str]) -> dict[str, np.ndarray]:
-        """λ²E[i_s i_t] of layers after data and of changed ones."""
-        return {
-            name: _second(torch.cat(blocks))
-            for name, blocks in self.kept.items()
-            if name in changed or any(not c.fed_by for c in self.weights[name])
-        }
-
-    def pairs(self, name: str) -> np.ndarray:
-        """E[x_s x_t] of a layer."""
-        return _second(torch.cat(self.spikes[name]))
+    def seen(self, entry: Entry) -> Seen:
+        """What was measured of a layer, of large ones a part."""
+        kept = self.kept.get(entry.name)
+        images = [c.weight for c in self.weights[entry.name] if c.parameter.dim() > 2]
+        return Seen(
+            None if kept is None else torch.cat(kept),
+            torch.cat(self.spikes[entry.name]),
+            images[0].shape[0] if images else 0,
+        )
 
     def shifted(self, entries: Sequence[Entry]) -> list[str]:
         """Layers whose currents have a mean that theory of zero mean cannot take."""
@@ -147,8 +144,3 @@ class Tally:
                 if abs(total) / count > chance * math.sqrt(squares / count):
                     found.append(entry.name)
         return found
-
-
-def _second(values: Tensor) -> np.ndarray:
-    rows = values.flatten(1).double()
-    return (rows @ rows.T / rows.shape[1]).numpy()

@@ -58,7 +58,7 @@ class Average:
             here.copy_(mean)
 
 
-def renew_statistics(network: nn.Module, currents: Callable[[], Iterable[Tensor]]) -> None:
+def renew_statistics(network: nn.Module, passes: Callable[[], Iterable[Any]]) -> None:
     """Take the running statistics of all batch norms anew: means over one pass of the data.
 
     The mean weights never saw the old ones. The network is in training mode: what else it keeps
@@ -66,7 +66,7 @@ def renew_statistics(network: nn.Module, currents: Callable[[], Iterable[Tensor]
 
     Args:
         network: The network, in training mode.
-        currents: Gives its inputs, batch by batch; not called without a batch norm.
+        passes: Runs it on the data, batch by batch; not called without a batch norm.
     """
     norms: list[Any] = [
         module
@@ -78,10 +78,10 @@ def renew_statistics(network: nn.Module, currents: Callable[[], Iterable[Tensor]
     before = [norm.momentum for norm in norms]
     try:
         with torch.no_grad():
-            for count, current in enumerate(currents(), start=1):
+            for count, run in enumerate(passes(), start=1):
                 for norm in norms:
                     norm.momentum = 1 / count
-                network(current)
+                run()
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum

@@ -178,14 +178,18 @@ class Checkpoint:
 
 
 def tensors(network: nn.Module) -> dict[str, Any]:
-    """All that a network holds in tensors, buffers that `state_dict` leaves out too."""
-    return dict(network.named_buffers()) | network.state_dict()
+    """All that a network holds in tensors, buffers that `state_dict` leaves out too.
+
+    Not the settings of neurons, which its text holds.
+    """
+    found = dict(network.named_buffers()) | network.state_dict()
+    return {name: value for name, value in found.items() if not name.endswith("_extra_state")}
 
 
 def load_tensors(network: nn.Module, values: Mapping[str, Any]) -> None:
     """Put back what `tensors` gave."""
-    persistent = network.state_dict().keys()
-    network.load_state_dict({name: values[name] for name in persistent})
+    own = network.state_dict()
+    network.load_state_dict({name: values.get(name, own[name]) for name in own})
     with torch.no_grad():
         for name, buffer in network.named_buffers():
             buffer.copy_(values[name])

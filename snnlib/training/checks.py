@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib import probe
-from snnlib.data import Dataset
+from snnlib.training.sources import Batches, Samples
 
 __all__ = ["check_data", "check_positive", "gradient_norm", "where"]
 
@@ -24,7 +24,7 @@ def check_positive(**numbers: int) -> None:
             raise ValueError(f"{name} must be a positive integer, got {number!r}")
 
 
-def check_data(name: str, data: Dataset) -> None:
+def check_data(name: str, data: Samples) -> None:
     """Refuse data that are empty or not finite.
 
     Raises:
@@ -32,7 +32,7 @@ def check_data(name: str, data: Dataset) -> None:
     """
     if len(data) == 0:
         raise ValueError(f"{name} must hold at least one sample, got {data!r}")
-    if not data.inputs.is_floating_point():
+    if isinstance(data, Batches) or not data.inputs.is_floating_point():
         return
     # A NaN potential never exceeds a threshold: the network would quietly train on silence.
     bad = (~torch.isfinite(data.inputs).flatten(1).all(1)).nonzero()

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnlib._extras import require
-from snnlib.data import Dataset
 from snnlib.data.encoding import Encoding
+from snnlib.dialects.running import Time
 from snnlib.training.averaging import Averaging
 from snnlib.training.checkpoint import Checkpoint
 from snnlib.training.checks import check_data
@@ -22,8 +21,11 @@ from snnlib.training.interrupt import postponed
 from snnlib.training.losses import Loss
 from snnlib.training.metrics import Accuracy
 from snnlib.training.optimizers import Optimizer, Schedule
+from snnlib.training.progress import Bar, bar
 from snnlib.training.run import History, Run
 from snnlib.training.settings import Settings
+from snnlib.training.sources import Batches, Data, Samples, as_data
+from snnlib.training.stepping import Output, Stepper
 
 __all__ = ["fit"]
 
@@ -33,7 +35,7 @@ RESIDENT = 2**30
 
 def fit(
     network: nn.Module,
-    data: Dataset,
+    data: Data,
     *,
     epochs: int = 10,
     steps: int = 3,
@@ -51,7 +53,9 @@ def fit(
     averaging: Averaging | None = None,
     averaging_start: float = 0.75,
     accuracy: Accuracy = "sum",
-    validation: Dataset | None = None,
+    validation: Data | None = None,
+    time: Time = "auto",
+    output: Output | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
     seed: int = 0,
@@ -75,8 +79,12 @@ def fit(
     finished training: the same call returns at once.
 
     Args:
-        network: Currents [T, batch, features...] to outputs [T, batch, classes].
-        data: Training data. Their targets may change from step to step, [samples, T], with
+        network: Currents [T, batch, features...] to outputs [T, batch, classes], or to [batch,
+            classes] where the network itself sums over time; of our neurons, snnTorch's,
+            SpikingJelly's or Norse's, which start every batch at rest.
+        data: Training data: a `snnlib.data.Dataset`, a pair of tensors (inputs, targets), a
+            map-style data set of torch (read into memory), or a DataLoader, which brings its own
+            batches and order. Targets may change from step to step, [samples, T], with
             `loss="every_step"`.
         epochs: Passes through the data, >= 1.
         steps: Time steps T >= 1 of encoded inputs; a sequence has its own.
@@ -91,7 +99,8 @@ def fit(
             it moves a weight 1 + ε/g times less: so a silent network stays silent. SGD has none.
         loss: A name in `LOSSES` or a function of output and targets.
         encoding: How a sample becomes currents, a name in `snnlib.data.encoding.ENCODINGS` or a
-            function like those. A sequence stays as it is.
+            function like those. A sequence stays as it is; "none" leaves every input as it is, for
+            networks that make their time steps themselves.
         schedule: "cosine" or "constant".
         label_smoothing: Share ε in [0, 1) of each target that is spread evenly over the classes,
             for losses that are cross-entropies. The loss of the validation data has none.
@@ -104,27 +113,33 @@ def fit(
         accuracy: Which class counts as the answer: "sum" is the one with the largest output
             summed over time, "mode" the one that is largest at most steps.
         validation: Data to evaluate after every epoch.
-        checkpoint: File that keeps the state of the training; None keeps none.
+        time: Who loops over time: "inside" one call of the network, "outside" the training loop,
+            "auto" finds out; see `snnlib.dialects.running.run`.
+        output: Function that picks the output out of what the network returns, such as
+            `lambda result: result[1]`; None takes the first tensor.
+        checkpoint: File that keeps the state of the training; None keeps none. Not with a
+            DataLoader, whose order is its own.
         checkpoint_every: Seconds between two checkpoints, >= 0; 0 writes one after every update.
         seed: Seed of the order of samples, of random encodings and of random layers.
         device: Where to train; None stays where the network's parameters are.
         deterministic: Whether operations without a deterministic algorithm are refused; needed for
             equal numbers on CUDA, where it asks for the environment variable
             CUBLAS_WORKSPACE_CONFIG=:4096:8.
-        progress: Whether to show a progress bar (needs tqdm).
+        progress: Whether to show a progress bar; a line per epoch where tqdm is missing.
 
     Returns:
         Loss, accuracy and output rate of every epoch.
 
     Raises:
-        ValueError: If an argument is outside its range, the data are empty or not finite, or the
-            network has nothing to learn; if the checkpoint is damaged (`CorruptCheckpoint`) or
+        ValueError: If an argument is outside its range, the data are empty, not finite or of an
+            unknown kind, or the network has nothing to learn; if the network cannot be stepped: it
+            is not clear who loops over time, it keeps a state that nothing resets, or its output
+            does not belong to the targets; if the checkpoint is damaged (`CorruptCheckpoint`) or
             of a training with other settings, data or weights at the start. Then nothing was
             changed.
         FloatingPointError: If the loss or a gradient is not finite; says in which epoch and batch
             and where in the network. The parameters are those before that update.
-        ImportError: If a progress bar is asked for and tqdm is missing, or AdaBelief and
-            pytorch-optimizer is.
+        ImportError: If AdaBelief is asked for and pytorch-optimizer is missing.
 
     Source: Micheli et al. 2024, section V (Adam, initial learning rate 1e-3, cosine annealing,
     T = 3, spike counts in the cross-entropy); Herranz-Celotti & Rouat 2022 (AdaBelief, decoupled
@@ -159,23 +174,22 @@ def fit(
         seed=seed,
         deterministic=deterministic,
     )
-    target = _checked(network, data, validation, settings, device, checkpoint_every)
-    tqdm = require("tqdm", "train").tqdm if progress else None
-    file = None
-    if checkpoint is not None:
-        given = {**vars(settings), "data": data, "validation": validation}
-        file = _file(checkpoint, checkpoint_every, given, network, target)
+    samples = as_data("data", data)
+    others = None if validation is None else as_data("validation", validation)
+    step = Stepper(network, time=time, output=output)
+    target = _checked(network, samples, others, settings, device, checkpoint_every)
+    given = {**vars(settings), "data": samples, "validation": others}
+    file = _file(checkpoint, checkpoint_every, given, network, target)
     state = None if file is None else file.load()
     network.to(target)
-    validation = None if validation is None else _resident(validation, target)
-    run = Run(network, _resident(data, target), settings, target)
-    return _train(run, validation, file, state, tqdm)
+    run = Run(step, _resident(samples, target), settings, target)
+    return _train(run, others and _resident(others, target), file, state, progress)
 
 
 def _checked(
     network: nn.Module,
-    data: Dataset,
-    validation: Dataset | None,
+    data: Samples,
+    validation: Samples | None,
     settings: Settings,
     device: str | torch.device | None,
     checkpoint_every: float,
@@ -200,13 +214,17 @@ def _checked(
 
 
 def _file(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
     every: float,
     given: dict[str, Any],
     network: nn.Module,
     device: torch.device,
-) -> Checkpoint:
+) -> Checkpoint | None:
     """The file that keeps the state of this training, and of no other."""
+    if path is None:
+        return None
+    if any(isinstance(given[name], Batches) for name in ("data", "validation")):
+        raise ValueError("checkpoint must be None with a DataLoader, whose order is its own")
     environment = {
         "device": device.type,
         "threads": torch.get_num_threads(),
@@ -216,10 +234,11 @@ def _file(
 
 
 def _train(
-    run: Run, validation: Dataset | None, file: Checkpoint | None, state: Any, tqdm: Any
+    run: Run, validation: Samples | None, file: Checkpoint | None, state: Any, progress: bool
 ) -> History:
     """Make all updates that are left, with a bar and checkpoints if they are asked for."""
-    settings, bar = run.settings, None
+    settings = run.settings
+    shown: Bar | None = None
     try:
         with (
             _seeded(settings.seed, run.device),
@@ -229,30 +248,32 @@ def _train(
         ):
             if state is not None:
                 run.restore(state)
-            if tqdm is not None:
+            if progress:
                 made = run.epoch * run.batches + run.batch
-                bar = tqdm(total=settings.epochs * run.batches, initial=made, unit="update")
+                shown = bar(settings.epochs * run.batches, made)
             while run.epoch < settings.epochs:
                 for _ in run.rest_of_epoch():
-                    if bar is not None:
-                        bar.update()
+                    if shown is not None:
+                        shown.update()
                     if file is not None and (file.due or interrupt.asked):
                         file.save(run.state())
                     interrupt.now()
                 run.end_epoch(validation)
-                if bar is not None:
-                    bar.set_postfix(_shown(run.history))
+                if shown is not None:
+                    shown.set_postfix(_shown(run.history))
                 if file is not None and (run.epoch == settings.epochs or interrupt.asked):
                     file.save(run.state())
                 interrupt.now()
     finally:
-        if bar is not None:
-            bar.close()
+        if shown is not None:
+            shown.close()
     return run.history
 
 
-def _resident(data: Dataset, device: torch.device) -> Dataset:
+def _resident(data: Samples, device: torch.device) -> Samples:
     """Data on the device as a whole, unless they are large: then their batches go there."""
+    if isinstance(data, Batches):
+        return data
     large = data.inputs.numel() * data.inputs.element_size() > RESIDENT
     return data if large else data.to(device)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from snnlib.data import Dataset
 from snnlib.data.encoding import currents
 from snnlib.training import checks, evaluation, metrics, optimizers
 from snnlib.training.averaging import Average, renew_statistics
@@ -21,6 +21,8 @@ from snnlib.training.evaluation import batches, evaluate
 from snnlib.training.losses import resolve
 from snnlib.training.metrics import Totals
 from snnlib.training.settings import Settings
+from snnlib.training.sources import Samples, count
+from snnlib.training.stepping import Stepper
 
 __all__ = ["History", "Run"]
 
@@ -55,7 +57,7 @@ class Run:
     """A training of a network that is on the device and in training mode.
 
     Args:
-        network: The network.
+        step: The network, as a function of a batch.
         data: Training data.
         settings: What to do.
         device: Where.
@@ -67,12 +69,13 @@ class Run:
     """
 
     def __init__(
-        self, network: nn.Module, data: Dataset, settings: Settings, device: torch.device
+        self, step: Stepper, data: Samples, settings: Settings, device: torch.device
     ) -> None:
-        self.network, self.data, self.settings, self.device = network, data, settings, device
+        self.step, self.data, self.settings, self.device = step, data, settings, device
+        self.network = network = step.network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.loss = resolve(settings.loss, settings.label_smoothing)
-        self.batches = math.ceil(len(data) / settings.batch_size)
+        self.batches = count(data, settings.batch_size)
         self.optimizer = optimizers.make(
             settings.optimizer,
             self.parameters,
@@ -110,7 +113,7 @@ class Run:
             self.batch += 1
             yield
 
-    def end_epoch(self, validation: Dataset | None) -> None:
+    def end_epoch(self, validation: Samples | None) -> None:
         """Take the epoch's means, average the weights, evaluate."""
         self._append(
             loss=self.totals.means().loss,
@@ -122,16 +125,18 @@ class Run:
             self.average.add(self.network, self.epoch)
             if self.epoch + 1 == self.settings.epochs:
                 self.average.leave_in(self.network)
-                renew_statistics(self.network, self._currents)
+                renew_statistics(self.network, self._passes)
         if validation is not None:
             found = evaluate(
                 self.network,
-                validation,
+                validation,  # type: ignore[arg-type]
                 steps=self.settings.steps,
                 loss=self.settings.loss,
                 encoding=self.settings.encoding,
                 accuracy=self.settings.accuracy,
                 seed=self.settings.seed,
+                time=self.step.time,
+                output=self.step.output,
             )
             self._append(validation_loss=found.loss, validation_accuracy=found.accuracy)
         self._append(seconds=self._elapsed())
@@ -179,7 +184,7 @@ class Run:
     def _update(self, inputs: Tensor, targets: Tensor) -> None:
         current = self._encoded(inputs)
         self.optimizer.zero_grad(set_to_none=True)
-        output = self.network(current)
+        output = self.step(current, targets)
         value = self.loss(output, targets)
         value.backward()
         # Spikes hide a NaN potential, which never exceeds the threshold; gradients do not.
@@ -206,9 +211,9 @@ class Run:
             generator=self.encoder,
         )
 
-    def _currents(self) -> Iterator[Tensor]:
-        for inputs, _ in batches(self.data, self.settings.batch_size, self.device):
-            yield self._encoded(inputs)
+    def _passes(self) -> Iterator[Callable[[], Tensor]]:
+        for inputs, targets in batches(self.data, self.settings.batch_size, self.device):
+            yield partial(self.step, self._encoded(inputs), targets)
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._start

@@ -8,7 +8,7 @@ and nothing else.
 from __future__ import annotations
 
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.protocols import herranz2022, ikun2024, kook2026, micheli2024
+from snnlib.experiments.protocols import herranz2022, ikun2024, kook2026, micheli2024, ordinary
 
 __all__ = ["PROTOCOLS"]
 
@@ -33,6 +33,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ikun2024.IKUN_FASHION,
         kook2026.FROZEN_THRESHOLD,
         kook2026.MPINIT_TRSG,
+        ordinary.SUITE,
     )
 }
 """Every experiment by name."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from snnlib.neurons._checks import check_values, fitted, sequence, state
+from snnlib.neurons._checks import check_export, check_values, fitted, sequence, state
 from snnlib.neurons._recursion import numbers_apart, plain, recorded
 from snnlib.neurons._settings import Settings
 from snnlib.neurons._stepwise.backward import record, reverse
@@ -54,6 +54,7 @@ def stepwise(
         raise ValueError(f"current must be [T, batch, n], got shape {list(current.shape)}")
     if weight is not None:
         weight = fitted_weight(weight, current, self_connections)
+    check_export(current, weight, threshold, leak)
     threshold = fitted("threshold", threshold, current)
     leak = fitted("leak", leak, current)
     names: tuple[str, ...] = ("membrane", "spikes")

@@ -1,0 +1,175 @@
+"""The recommended call: what learns stays bit for bit, what cannot learn is drawn."""
+
+import html
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from snnlib import data, probe, training
+from snnlib.experiments.ordinary import ORDINARY, ordinary
+from snnlib.init import initialize_
+from snnlib.init.pairing import pair
+from snnlib.init.readout import RATE, SILENT, mean_rate
+from snnlib.init.recommended import LEARNS, learning
+from snnlib.networks import constant, mlp
+from snnlib.neurons import LIF
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+EXAMPLE = constant(torch.rand(24, 50, generator=seeded()), 4)
+
+
+def stack(depth, threshold=0.9, leak=0.6):
+    sizes = [50, *[60] * (depth - 1), 10]
+    return mlp(sizes, encode=False, init=None, bias=True, threshold=threshold, leak=leak,
+               generator=seeded(1))  # fmt: skip
+
+
+def kept(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_the_share_is_adams_first_step_over_its_learning_rate():
+    """Against torch's Adam, entry by entry: |step|/η, its mean over the entries of a weight."""
+    network, rate = stack(3), 1e-3
+    found = learning(network, pair(network), EXAMPLE, epsilon=1e-4, seed=3)
+    before = kept(network)
+    z = torch.randn(10, generator=seeded(3))
+    ((network(EXAMPLE) * z).sum() / 24).backward()
+    torch.optim.Adam(network.parameters(), lr=rate, eps=1e-4).step()
+    after = network.state_dict()
+    assert set(found.shares) == {"linear1", "linear2", "linear3"}
+    for name, share in found.shares.items():
+        moved = (after[f"{name}.weight"] - before[f"{name}.weight"]).abs().double().mean()
+        assert float(moved) / rate == pytest.approx(share, rel=1e-3, abs=1e-6)
+
+
+def test_coherence_is_the_cosine_of_the_gradients_of_two_halves():
+    network = stack(2)
+    found = learning(network, pair(network), EXAMPLE, seed=4)
+    z, halves = torch.randn(10, generator=seeded(4)), []
+    for part in (EXAMPLE[:, :12], EXAMPLE[:, 12:]):
+        network.zero_grad()
+        (network(part) * z).sum().backward()
+        halves.append(
+            torch.cat([w.weight.grad.flatten() for w in (network.linear1, network.linear2)])
+        )
+    expected = torch.cosine_similarity(*halves, dim=0)
+    assert found.coherence == pytest.approx(float(expected), rel=1e-4)
+    assert math.isnan(learning(network, pair(network), 0 * EXAMPLE).coherence)
+
+
+def test_what_learns_is_left_bit_for_bit_although_layers_are_silent():
+    network = stack(3)
+    before, random = kept(network), torch.get_rng_state()
+    report = initialize_(network, example=EXAMPLE)
+    torch.testing.assert_close(kept(network), before, rtol=0, atol=0)
+    assert torch.equal(random, torch.get_rng_state())
+    assert report.method == "recommended" and all(row.gain is None for row in report)
+    assert report.said.startswith("Nothing needs to be done: the network is silent on the first")
+    assert "trains anyway" in report.said and report.said in str(report)
+
+
+def test_what_cannot_learn_is_drawn_and_learns():
+    network = stack(12)
+    assert learning(network, pair(network), EXAMPLE).share < LEARNS
+    report = initialize_(network, example=EXAMPLE, generator=seeded(2))
+    assert report.said.startswith("The network cannot learn") and "Drawn anew, it" in report.said
+    assert all(row.gain is not None for row in report[:-1]) and report[-1].gain is None
+    assert learning(network, pair(network), EXAMPLE).learns
+    layers = [module for module in network.modules() if isinstance(module, LIF)]
+    assert all(mean_rate(network, layer, EXAMPLE) > SILENT for layer in layers)
+
+
+def test_what_is_silent_although_it_was_drawn_is_scaled():
+    """Behind a norm with a small scale Eq. 10 helps nobody; a scale of the weights neither."""
+
+    class Damped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = stack(9)
+            self.factor = 1e-4
+
+        def forward(self, x):
+            for name, module in self.rows.named_children():
+                x = self.factor * module(x) if name == "linear4" else module(x)
+            return x
+
+    network = Damped()
+    report = initialize_(network, example=EXAMPLE, generator=seeded(2))
+    row = next(row for row in report if row.layer == "rows.linear4")
+    assert "silent, scaled by" in row.note
+    rate = mean_rate(network, network.rows.lif4, EXAMPLE)
+    assert 0.8 * RATE <= rate <= 1.25 * RATE
+    weight = network.rows.linear4.weight.detach().double()
+    assert row.gain == pytest.approx(60 * float(weight.square().mean()), rel=1e-6)
+
+
+def test_exceptions_count_where_the_network_is_drawn():
+    network = stack(12)
+    before = kept(network)
+    rows = initialize_(network, example=EXAMPLE, layers={"linear2": None, "linear3": "kaiming"})
+    assert rows[1].gain is None and torch.equal(network.linear2.weight, before["linear2.weight"])
+    assert rows[2].gain == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"example": EXAMPLE, "rate": 0.2}, {"example": EXAMPLE, "readout": "draw"}]
+)
+def test_without_a_method_an_example_is_needed_and_no_setting_is_taken(settings):
+    network = stack(3)
+    with pytest.raises(ValueError, match="method must be named where settings or"):
+        initialize_(network, **settings)
+
+
+def test_a_frozen_network_has_nothing_to_learn():
+    network = stack(3).requires_grad_(False)
+    report = initialize_(network, example=EXAMPLE)
+    assert report[0].note.startswith("left as it is: frozen")
+    assert "has no weight that is trained" in report.said
+
+
+def test_a_diagnosis_tells_silence_from_inability():
+    trains = probe.diagnose(stack(3), EXAMPLE, networks=0)
+    assert "dead" in {f.kind for f in trains.findings} or trains.findings
+    assert "silent on the first pass" in trains.verdict and trains.verdict in str(trains)
+    cannot = probe.diagnose(stack(12), EXAMPLE, networks=0)
+    assert "cannot learn" in cannot.verdict
+    assert "snnlib.init.initialize_(model, example=batch)" in cannot.verdict
+    assert html.escape(cannot.verdict) in cannot._repr_html_()
+    own = probe.diagnose(stack(3), EXAMPLE, networks=0, loss=lambda y: 1e-12 * y.sum())
+    assert "cannot learn" in own.verdict  # by the loss that it is trained with
+    assert probe.diagnose(stack(3), EXAMPLE, gradient=False, networks=0).verdict == ""
+
+
+LIBRARIES = {"snnTorch": "snntorch", "SpikingJelly": "spikingjelly", "Norse": "norse"}
+
+
+def test_recommended_trains_what_is_dead_and_leaves_what_trains():
+    """Two networks of the suite; orderings only."""
+    samples = data.load("digits", standardize=False).take(640)
+    found = {}
+    for name in ("ours, 10 layers", "SpikingJelly SEW"):
+        pytest.importorskip(LIBRARIES.get(name.split()[0], "snnlib"))
+        own = ORDINARY[name]
+        for called in (False, True):
+            network = ordinary(name, seed=1)
+            before = kept(network)
+            if called:
+                example = constant(samples.inputs[:64], own.steps)
+                initialize_(network, example=example, generator=seeded(3))
+            found[name, called, "same"] = all(
+                torch.equal(value, before[key]) for key, value in network.state_dict().items()
+            )
+            if name.startswith("ours"):
+                settings = {"steps": own.steps, "loss": own.loss}
+                training.fit(network, samples, epochs=3, batch_size=20, learning_rate=3e-3,
+                             progress=False, **settings)  # fmt: skip
+                found[name, called] = training.evaluate(network, samples, **settings).accuracy
+    assert not found["ours, 10 layers", True, "same"] and found["SpikingJelly SEW", True, "same"]
+    assert found["ours, 10 layers", True] > found["ours, 10 layers", False] + 0.05
