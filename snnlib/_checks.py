@@ -63,9 +63,8 @@ def real(name: str, value: Any) -> Any:
     Raises:
         ValueError: Naming the argument.
     """
-    if isinstance(value, Real) and not isinstance(value, bool):
-        plain: Any = value
-    else:
+    plain: Any = value
+    if not isinstance(value, Real):
         try:
             array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
         except (TypeError, ValueError, RuntimeError, NotImplementedError):  # of a tensor on "meta"
@@ -76,6 +75,16 @@ def real(name: str, value: Any) -> Any:
     if not math.isfinite(plain):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
     return plain
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse what is no object of a class.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {_brief(value)}")
 
 
 def real_tensor(name: str, value: Any) -> None:

@@ -26,6 +26,7 @@ from snnlib.surrogate import Surrogate
 __all__ = ["matched_dampening", "matched_sharpness", "surrogate_second_moment"]
 
 
+@scalars("threshold", "dampening", "gain", "leak")
 def matched_sharpness(
     shape: str,
     threshold: float,
@@ -117,6 +118,7 @@ def matched_sharpness(
     return math.exp(brentq(excess, low, high, xtol=1e-12))
 
 
+@scalars("threshold", "sharpness", "gain", "leak")
 def matched_dampening(
     shape: str,
     threshold: float,

@@ -91,7 +91,12 @@ def layer_growth(
     share = (mass * squares) @ (z**2 - 1) / (mass @ squares) * firing
     factor = gain * float(chance @ slopes) * (1 + share * per / variance)
     relative = squares / (mass @ squares)
-    return LayerGrowth(variance, factor, factor * _typical(relative, mass, width))
+    found = LayerGrowth(variance, factor, factor * _typical(relative, mass, width))
+    if not all(map(math.isfinite, (found.variance, found.factor, found.typical))):
+        raise ValueError(
+            f"threshold must be one that some neuron reaches, got {threshold!r} at gain {gain!r}"
+        )
+    return found
 
 
 def _typical(terms: np.ndarray, mass: np.ndarray, width: int) -> float:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from snnlib._checks import check_kind, real
 from snnlib.meanfield.synapse import synaptic_kernel
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
@@ -157,8 +158,9 @@ def _check(index: int, layer: LayerLaw) -> None:
         "synapse": (0, 1),
         "delay": (0, 1),
     }
+    check_kind(f"layer {index}", layer, LayerLaw)
     for name, (low, high) in bounds.items():
-        value = getattr(layer, name)
+        value = real(f"{name} of layer {index}", getattr(layer, name))
         if not low <= value <= high or value == math.inf:
             raise ValueError(
                 f"{name} of layer {index} must be finite and in [{low:g}, {high:g}], got {value!r}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
-from snnlib._checks import check_count, scalars
+from snnlib._checks import check_count, real, scalars
 from snnlib.meanfield.covariance import square_root
 from snnlib.meanfield.many_steps import check_averages, time_average
 from snnlib.meanfield.variance import critical_gain
@@ -91,6 +92,8 @@ def gain_for_rate(
         raise ValueError(f"rate must be in (0, 1/2), got {rate!r}")
     if not 1e-15 < threshold < 1e15:  # squares of float32 numbers
         raise ValueError(f"threshold must be positive, in [1e-15, 1e15], got {threshold!r}")
+    if not isinstance(steps, Real):
+        steps = real("steps", steps)
     if steps != math.inf and (not steps >= 1 or int(steps) != steps):
         raise ValueError(f"steps must be an integer >= 1 or infinite, got {steps!r}")
     if depth is not None:
@@ -104,8 +107,8 @@ def gain_for_rate(
 
     if rate * _SAMPLES * steps < 1:
         raise ValueError(
-            f"rate must be at least {1 / (_SAMPLES * steps):.2g}, one spike of {_SAMPLES:,} neurons "
-            f"in {steps} steps, got {rate!r}"
+            f"rate must be at least {1 / (_SAMPLES * steps):.2g}, one spike of {_SAMPLES:,} "
+            f"neurons in {steps} steps, got {rate!r}"
         )
 
     layer = _Layer(rate, leak, threshold, int(steps), reset)

@@ -173,6 +173,7 @@ def static_std(*, threshold: float, leak: float, rate: float) -> float:
     return theta / float(brentq(excess, 0.0, high, xtol=1e-14))
 
 
+@scalars("variance")
 def normal_deviation(*, leak: Number, threshold: Number, variance: float) -> float:
     r"""E|y − θ| of a neuron with reset to zero whose potential is normal around its threshold.
 
