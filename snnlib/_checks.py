@@ -63,7 +63,7 @@ def real(name: str, value: Any) -> Any:
     Raises:
         ValueError: Naming the argument.
     """
-    plain: Any = value
+    plain: Any = int(value) if isinstance(value, bool) else value
     if not isinstance(value, Real):
         try:
             array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

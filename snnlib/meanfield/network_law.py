@@ -127,8 +127,8 @@ def network_law(
         raise ValueError(
             f"covariance must be positive semidefinite, its smallest eigenvalue is {values[0]:.3g}"
         )
-    if not layers:
-        raise ValueError("layers must hold at least one layer, got none")
+    if not isinstance(layers, Sequence) or not layers:
+        raise ValueError(f"layers must be a list of at least one layer, got {layers!r}")
     if repeats < 1 or int(repeats) != repeats:
         raise ValueError(f"repeats must be an integer >= 1, got {repeats!r}")
     for index, layer in enumerate(layers):

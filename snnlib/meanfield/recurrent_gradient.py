@@ -300,8 +300,10 @@ def gradient_growth(weight: Tensor, slopes: Tensor, *, leak: Number) -> float:
     size = weight.shape
     if len(size) != 2 or size[0] != size[1]:
         raise ValueError(f"weight must be [n, n], got {tuple(size)}")
-    if slopes.numel() == 0:
-        raise ValueError(f"slopes must not be empty, got {tuple(slopes.shape)}")
+    if slopes.numel() == 0 or slopes.is_meta or not slopes.is_floating_point():
+        raise ValueError(
+            f"slopes must be numbers and not empty, got {slopes.dtype} {tuple(slopes.shape)}"
+        )
     if not bool(slopes.isfinite().all()):
         raise ValueError("slopes must be finite, got NaN or an infinite value")
     leaks = torch.as_tensor(leak if isinstance(leak, Tensor) else real("leak", leak))
