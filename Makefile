@@ -1,10 +1,14 @@
 # make book    render the book (executes what is stale) and print its path
 # make test    library tests and every chapter
+# make browser open every page of the rendered book in Chromium (needs chromium, npm and java)
+# make pdf     the whole book as one PDF, printed by Chromium
+# make dist    source archive and wheel, and a check of their metadata
 # make serve   render the book and serve it on localhost
 # make lab     open the chapters in JupyterLab
 # make profile where the chapters' time goes: the slowest cells
 # make bench   time the library against products and other libraries, into results/benchmarks
 # make bench-quick   the same at small sizes, in two minutes, kept in _build
+# make audit   plant errors in the premises of the proofs that changed (CHAPTERS="..." for some)
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make lint    ruff, mypy, and the layers of the library
@@ -29,7 +33,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test serve lab profile bench bench-quick seeds portability lint env clean distclean
+.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit seeds portability lint env clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -37,6 +41,29 @@ book: env
 
 test: env
 	$(RUN) -m pytest $(ARGS)
+
+# What is missing is a failure here; `make test` leaves out what cannot run.
+browser: book _build/checks/ready
+	BROWSER_CHECKS=1 $(RUN) -m pytest tests/test_browser.py tests/test_book_in_browser.py $(ARGS)
+
+# axe and the Nu HTML checker, of the versions that the lock file pins.
+_build/checks/ready: tools/browser/package.json tools/browser/package-lock.json
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+pdf: book
+	@$(RUN) -m tools.pdf $(ARGS)
+
+dist: $(VENV)/release
+	rm -rf _build/dist
+	$(RUN) -m build --no-isolation --outdir _build/dist
+	$(RUN) -m twine check --strict _build/dist/*
+
+$(VENV)/release: $(VENV)/ready requirements-release.txt
+	$(INSTALL) --quiet -r requirements-release.txt
+	@touch $@
 
 serve: book
 	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
@@ -53,6 +80,9 @@ bench: env
 
 bench-quick: env
 	@$(RUN) -m benchmarks --quick $(ARGS)
+
+audit: env
+	@$(RUN) -m tools.audit $(CHAPTERS) $(ARGS)
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)

@@ -338,7 +338,7 @@ def test_what_lies_between_weights_and_layer_is_named_as_the_cause():
     initialize_(pooled, "micheli2024", example=batch, generator=seeded())
     found = diagnose(pooled, batch)
     finding = only(found, "positive drive")
-    assert "something between conv and the layer shifts them" in finding.sentence
+    assert "max pooling between conv and the layer shifts them" in finding.sentence
     assert "pool spikes instead" in finding.remedy
     layer = found.layers[0]
     assert "max pooling between weights and neurons" in found.notes[0]
@@ -510,7 +510,7 @@ def test_a_normalization_restarts_the_prediction():
         )
     )
     found = diagnose(model)
-    assert found.notes[0].startswith("norm take the scale of the weights linear2 away")
+    assert found.notes[0].startswith("norm takes the scale of the weights linear2 away")
     first, second = found.layers
     assert ((second.variance / second.predicted_variance - 1).abs() < 0.2).all()
     assert ((first.rate - first.predicted_rate).abs() < 0.05).all()
@@ -526,3 +526,57 @@ def test_a_forgotten_time_axis_is_pointed_out():
     assert any("(8, 20) is read as 8 steps of one sample" in note for note in notes)
     notes = probe.diagnose(network, static.expand(4, 8, 20), gradient=False, networks=0).notes
     assert not any("is read as" in note for note in notes)
+
+
+# --- samples that are not told apart, gradients that do not agree ---------------------------------
+
+
+def in_classes(samples: int = 32, classes: int = 4) -> torch.Tensor:
+    """Samples of a class share two thirds of their variance."""
+    draw = seeded(5)
+    centre = torch.randn(classes, WIDTH, generator=draw).repeat(samples // classes, 1)
+    own = torch.randn(samples, WIDTH, generator=draw)
+    return constant((2 / 3) ** 0.5 * centre + (1 / 3) ** 0.5 * own, STEPS)
+
+
+WIDE = Surrogate("arctan", 0.4, 0.2)
+
+
+def test_a_deep_network_that_forgets_which_samples_are_alike_is_told():
+    found = diagnose(network(depth=16), in_classes())
+    (finding,) = (f for f in found.findings if f.kind == "inputs alike")
+    assert 3 < int(finding.layer.removeprefix("lif")) < 16
+    assert "depends no longer on which two they are" in finding.sentence
+    assert f'"balanced", steps={STEPS}' in finding.remedy
+    assert "inputs alike" not in kinds(diagnose(network(depth=3), in_classes()))
+
+
+def test_samples_that_make_the_same_spikes_are_told():
+    model = network(depth=3, bias=True)
+    with torch.no_grad():  # biases alone drive the second layer
+        model.linear2.weight.mul_(0.001)
+        torch.nn.init.normal_(model.linear2.bias, 0, 1.5, generator=seeded(7))
+    found = diagnose(model)
+    (finding,) = (f for f in found.findings if f.kind == "inputs alike")
+    assert finding.layer == "lif2" and "of their spikes in common" in finding.sentence
+
+
+def test_gradients_without_anything_in_common_are_told():
+    """The same weights and depth: a narrow surrogate has it, a wide one has not."""
+    batch = constant(torch.randn(48, WIDTH, generator=seeded(8)), STEPS)
+    narrow, wide = (
+        diagnose(network(depth=12, surrogate=form), batch, gradient=True)
+        for form in (Surrogate("arctan", 1.4, 2.0), WIDE)
+    )
+    (finding,) = (f for f in narrow.findings if f.kind == "gradients apart")
+    assert 1 <= int(finding.layer.removeprefix("lif")) < 12
+    assert "nothing in common" in finding.sentence and '"balanced"' in finding.remedy
+    assert "gradients apart" not in kinds(wide)
+
+
+def test_the_remedy_makes_gradients_agree():
+    batch = constant(torch.randn(48, WIDTH, generator=seeded(8)), STEPS)
+    model = network(depth=12, surrogate=Surrogate("arctan", 1.4, 2.0))
+    assert "gradients apart" in kinds(diagnose(model, batch, gradient=True))
+    initialize_(model, "balanced", steps=STEPS, example=batch, generator=seeded(3))
+    assert "gradients apart" not in kinds(diagnose(model, batch, gradient=True))

@@ -110,7 +110,9 @@ def test_lock_has_nothing_else():
     assert not surplus, f"in requirements.txt but needed by nothing: {', '.join(sorted(surplus))}"
 
 
-@pytest.mark.parametrize("name", ["requirements-lab.txt", "requirements-peers.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements-lab.txt", "requirements-peers.txt", "requirements-release.txt"]
+)
 def test_other_locks_do_not_contradict_the_lock(name):
     assert not set(pins(name)) & set(pins("requirements.txt"))
 

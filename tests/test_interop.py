@@ -12,8 +12,10 @@ from torch import nn
 from snnlib import dialects
 from snnlib.interop import _neuron
 from snnlib.interop import norse as from_norse
+from snnlib.interop import sinabs as from_sinabs
 from snnlib.interop import snntorch as from_snntorch
 from snnlib.interop import spikingjelly as from_spikingjelly
+from snnlib.interop.tied import TiedLIF
 from snnlib.neurons import LIF, CurrentLIF
 from snnlib.surrogate import LIBRARY_NAMES, SHAPES, Surrogate, from_library
 
@@ -210,12 +212,88 @@ def test_a_learned_leak_of_spikingjelly():
     close(-node.w.grad, ours.raw_leak.grad)
 
 
-def test_a_leak_that_is_learned_together_with_the_gain():
+@pytest.mark.parametrize("v_reset", [0.0, None, -0.2])
+def test_a_leak_that_is_learned_together_with_the_gain(v_reset):
+    """One number is both: its gradient goes two ways, and the potential stays in their unit."""
     neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
-    node = neuron.ParametricLIFNode(init_tau=3.0, v_threshold=0.25, step_mode="m")
-    with pytest.raises(ValueError, match="one learned number"):
-        from_spikingjelly.to_snnlib(node)
-    compare(node, from_spikingjelly.to_snnlib(node, learn=False), unit=1 / 3)
+    node = neuron.ParametricLIFNode(
+        init_tau=3.0, v_threshold=0.25, v_reset=v_reset, step_mode="m", detach_reset=v_reset is None
+    )
+    ours = from_spikingjelly.to_snnlib(node)
+    assert type(ours) is TiedLIF and dialects.read(ours).input_gain == pytest.approx(1 / 3)
+    compare(node, ours, rest=v_reset or 0.0)
+    assert abs(float(node.w.grad)) > 1
+    close(-node.w.grad, ours.raw_leak.grad)
+    back = from_spikingjelly.from_snnlib(ours)
+    assert back.decay_input
+    if not v_reset:
+        close(back.w, node.w)
+        compare(back, ours)
+    compare(node, from_spikingjelly.to_snnlib(node, learn=False), unit=1 / 3, rest=v_reset or 0.0)
+    with pytest.raises(ValueError, match="input_gain must not be given"):
+        TiedLIF(input_gain=0.5)
+
+
+SINABS = {
+    "LIF": {"tau_mem": 8.0, "spike_threshold": 0.15},
+    "LIF zero": {"tau_mem": 8.0, "spike_threshold": 0.15, "reset": True},
+    "LIF input": {"tau_mem": 3.0, "norm_input": False, "spike_threshold": 0.9},
+    "LIF synapse": {"tau_mem": 8.0, "tau_syn": 2.0, "spike_threshold": 0.2},
+    "IAF": {"spike_threshold": 0.8},
+}
+
+
+@pytest.mark.parametrize("name", SINABS)
+def test_from_sinabs(name):
+    """Spikes, potentials after the reset and gradients of the current; [batch, T, ...] there."""
+    layers = pytest.importorskip("sinabs.layers")
+    activation = pytest.importorskip("sinabs.activation")
+    settings = dict(SINABS[name])
+    if settings.pop("reset", False):
+        settings["reset_fn"] = activation.MembraneReset()
+    kind = getattr(layers, name.partition(" ")[0])
+    theirs = kind(spike_fn=activation.SingleSpike, record_states=True, **settings)
+    ours = from_sinabs.to_snnlib(theirs)
+    assert isinstance(ours, CurrentLIF) == ("synapse" in name)
+    first, second = (currents().requires_grad_() for _ in range(2))
+    spikes = theirs(first.transpose(0, 1)).transpose(0, 1)
+    trace = ours.trace(second)
+    assert 0.02 < float(spikes.detach().mean()) < 0.8
+    assert torch.equal(spikes, trace.spikes)
+    alpha = math.exp(-1 / settings.get("tau_mem", math.inf))
+    normed = name.startswith("LIF") and settings.get("norm_input", True)
+    unit = 1 - alpha if normed and "synapse" not in name else 1.0
+    v = theirs.recordings["v_mem"].transpose(0, 1)
+    torch.testing.assert_close(v, after_reset(ours, trace) * unit, rtol=0, atol=1e-5)
+    cotangent = currents(seed=1)
+    (spikes * cotangent).sum().backward()
+    (trace.spikes * cotangent).sum().backward()
+    scale = float(first.grad.abs().mean())
+    assert scale > 1e-3
+    torch.testing.assert_close(first.grad, second.grad, rtol=1e-4, atol=1e-4 * scale)
+
+
+def test_neurons_of_sinabs_without_an_equal():
+    layers = pytest.importorskip("sinabs.layers")
+    activation = pytest.importorskip("sinabs.activation")
+    single = {"tau_mem": 5.0, "spike_fn": activation.SingleSpike}
+    for layer, message in (
+        (layers.LIF(tau_mem=5.0), "several spikes in one step; give it spike_fn=SingleSpike"),
+        (layers.LIF(min_v_mem=-1.0, **single), "min_v_mem cuts its potential off"),
+        (layers.LIF(reset_fn=activation.MembraneReset(0.1), **single), "of every neuron"),
+        (layers.LIF(reset_fn=activation.MembraneSubtract(0.5), **single), "another value"),
+        (layers.LIFRecurrent(rec_connect=nn.Linear(3, 3), **single), "recurrent weights"),
+        (layers.ExpLeak(tau_mem=5.0), "must be a spiking neuron of sinabs, got ExpLeak"),
+        (LIF(), "must be a spiking neuron of sinabs, got LIF"),
+        (layers.LIF(surrogate_grad_fn=activation.Heaviside(), **single), "none of the eight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_sinabs.to_snnlib(layer)
+    for function in (activation.Gaussian(sigma=0.3, grad_scale=0.7),
+                     activation.SingleExponential(grad_width=0.3, grad_scale=0.7)):  # fmt: skip
+        slope = function(GRID + 0.8, 0.8)
+        ours = from_sinabs.surrogate_to_snnlib(function, 0.8)
+        torch.testing.assert_close(ours.derivative(GRID), slope, rtol=1e-4, atol=1e-6)
 
 
 def parameters(kind, **values):
@@ -577,6 +655,96 @@ def test_convert_names_the_layer_without_an_equal():
     assert isinstance(from_spikingjelly.convert(shared), LIF)
 
 
+def stepped(network, x, state=False):
+    """A network that takes one step at a call, over all."""
+    out, kept = [], None
+    for now in x:
+        y = network(now, kept) if state else network(now)
+        y, kept = y if state else (y, None)
+        out.append(y[0] if isinstance(y, tuple) else y)
+    return torch.stack(out)
+
+
+def assert_same_network(theirs, ours, x, **how):
+    """Spikes, and gradients of all weights under one cotangent."""
+    one, two = stepped(theirs, x, **how), ours(x)
+    assert torch.equal(one, two) and 0.02 < float(one.detach().mean()) < 0.9
+    cotangent = torch.randn(one.shape, generator=torch.Generator().manual_seed(3)).to(one)
+    (one * cotangent).sum().backward()
+    (two * cotangent).sum().backward()
+    found = dict(ours.named_parameters())
+    for name, parameter in theirs.named_parameters():
+        if parameter.dim() > 1:
+            other = next(p for key, p in found.items() if key.replace(".layer", "") == name)
+            scale = float(parameter.grad.abs().mean())
+            assert scale > 0
+            torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-4, atol=1e-4 * scale)
+    assert ours(x).equal(two), "a second call starts from rest again"
+
+
+def test_a_whole_network_of_snntorch():
+    snn = pytest.importorskip("snntorch")
+    torch.manual_seed(0)
+    shared = snn.Leaky(beta=0.7, threshold=0.4, init_hidden=True)
+    theirs = nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.MaxPool2d(2), shared,
+        nn.Sequential(nn.Conv2d(6, 4, 3, padding=1), nn.AvgPool2d(2), nn.GroupNorm(2, 4)),
+        snn.Synaptic(alpha=0.4, beta=0.8, threshold=0.6, init_hidden=True),
+        nn.Flatten(), nn.Linear(16, 10, bias=False),
+        snn.Leaky(beta=0.9, threshold=0.3, learn_beta=True, init_hidden=True, output=True),
+    )  # fmt: skip
+    x = torch.randn(12, 3, 2, 10, 10, generator=torch.Generator().manual_seed(1))
+    ours = from_snntorch.convert(theirs)
+    assert [type(m).__name__ for m in (ours[2], ours[4], ours[7])] == ["LIF", "CurrentLIF", "LIF"]
+    assert ours[7].learn_leak and not from_snntorch.convert(theirs, learn=False)[7].learn_leak
+    assert_same_network(theirs, ours, x)
+    assert ours[0].weight is not theirs[0].weight
+
+
+def test_a_whole_network_of_norse():
+    norse = pytest.importorskip("norse.torch")
+    torch.manual_seed(0)
+    box = parameters(norse.LIFBoxParameters, v_leak=0.0, v_reset=0.0, v_th=0.15)
+    current = parameters(norse.LIFParameters, v_leak=0.0, v_reset=0.0, v_th=0.2)
+    theirs = norse.SequentialState(
+        nn.Linear(20, 64), norse.LIFBoxCell(box), nn.Linear(64, 32), norse.LIFCell(current),
+        nn.Linear(32, 10), norse.IAFCell(),
+    ).double()  # fmt: skip
+    x = torch.randn(12, 8, 20, generator=torch.Generator().manual_seed(1)).double()
+    assert_same_network(theirs, from_norse.convert(theirs), x, state=True)
+    lifted = nn.Sequential(norse.Lift(nn.Linear(20, 4)), norse.Lift(norse.LIFBoxCell(box)))
+    ours = from_norse.convert(lifted)
+    assert [type(m).__name__ for m in ours] == ["Linear", "LIF"]
+
+
+def test_networks_without_an_equal_say_why():
+    snn = pytest.importorskip("snntorch")
+    norse = pytest.importorskip("norse.torch")
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif1 = snn.Leaky(beta=0.5)
+
+    with pytest.raises(ValueError, match=r"got Own, .* \(its neurons: lif1\): put the layers into"):
+        from_snntorch.convert(Own())
+    with pytest.raises(ValueError, match="1: Own holds neurons and steps them itself"):
+        from_snntorch.convert(nn.Sequential(nn.Linear(2, 2), Own()))
+    with pytest.raises(ValueError, match=r"0\.1: Alpha has no equal here"):
+        alpha = snn.Alpha(alpha=0.9, beta=0.8, init_hidden=True)
+        from_snntorch.convert(nn.Sequential(nn.Sequential(nn.Linear(2, 2), alpha)))
+    normed = nn.Sequential(nn.BatchNorm1d(3), snn.Leaky(beta=0.5, init_hidden=True))
+    with pytest.raises(ValueError, match="0: BatchNorm1d takes the statistics of one step"):
+        from_snntorch.convert(normed)
+    normed.eval()
+    x = torch.randn(5, 4, 3)
+    assert torch.equal(from_snntorch.convert(normed)(x), stepped(normed, x))
+    with pytest.raises(ValueError, match=r"0: Flatten\(0\) mixes the samples"):
+        from_snntorch.convert(nn.Sequential(nn.Flatten(0)))
+    with pytest.raises(ValueError, match=r"1: .* no equal here: it is silent"):
+        from_norse.convert(norse.SequentialState(nn.Linear(2, 2), norse.LIFRefracCell()))
+
+
 # --- Without the library --------------------------------------------------------------------------
 
 
@@ -598,9 +766,9 @@ def test_a_missing_library_is_named(library, monkeypatch):
 def test_reading_and_converting_to_snnlib_import_no_foreign_library():
     code = (
         "import sys, torch; from snnlib import dialects, interop, neurons; "
-        "interop.snntorch, interop.spikingjelly, interop.norse; "
+        "interop.snntorch, interop.spikingjelly, interop.norse, interop.sinabs, interop.tied; "
         "dialects.read(neurons.LIF()); dialects.read(torch.nn.ReLU()); "
-        "print(sorted({'snntorch', 'spikingjelly', 'norse', 'nir'} & set(sys.modules)))"
+        "print(sorted({'snntorch', 'spikingjelly', 'norse', 'sinabs', 'nir'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

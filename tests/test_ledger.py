@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import nbformat
 import numpy as np
 import pytest
 import sympy as sp
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from scipy.stats import ttest_ind
 
 from snnlib import ledger
 from snnlib._significance import critical_value, detectable_shift
@@ -23,7 +26,8 @@ symbols:
     y: {assume: [real]}
 claims:
   paper.mean: {source: paper, locator: Eq. 1, read: full text, statement: s, verdict: measured,
-               chapter: one, entries: 4, printed: "Eq(v, n*p)"}
+               chapter: one, entries: 4, effect: 0.07, effect_reason: r,
+               printed: "Eq(v, n*p)"}
   paper.inverse: {source: paper, locator: Eq. 2, read: full text, statement: s, verdict: proved,
                   chapter: one, printed: "Eq(v, 1/(n*p))", uses: [paper.mean]}
   paper.order: {source: paper, locator: Eq. 3, read: full text, statement: s, verdict: proved,
@@ -37,6 +41,8 @@ claims:
               verdict: corrected, chapter: one, entries: 2}
   paper.runs: {source: paper, locator: Fig. 2, read: full text, statement: s, verdict: measured,
                chapter: one}
+  paper.sum: {source: paper, locator: Eq. 6, read: full text, statement: s, verdict: proved,
+              chapter: one}
   paper.later: {source: paper, locator: Fig. 9, read: full text, statement: s,
                 verdict: not testable here, chapter: one}
 """
@@ -69,7 +75,7 @@ def test_where_cannot_prove_just_anything(claims):
     s = ledger.symbols("paper")
     with pytest.raises(ValueError, match="gives p a value that contains p"):
         ledger.prove("paper.inverse", 1 / (s.n * s.p * (1 - s.p)), where={s.p: s.p * (1 - s.p)})
-    with pytest.raises(ledger.ClaimFailed, match="no relation given is the printed"):
+    with pytest.raises(ValueError, match="a bare True does not say what is true"):
         ledger.hold("paper.order", sp.true, where={s.p: sp.Rational(1, 4), s.n: 1})
     ledger.prove("paper.inverse", 2 / s.n, where={s.p: sp.Rational(1, 2)})
     assert "Put into the printed statement" in ledger.evidence("paper.inverse").detail
@@ -94,6 +100,33 @@ def test_hold_decides_and_compares_with_the_printed_relation(claims):
         ledger.hold("paper.order", tail < 1, where={s.p: tail})
     with pytest.raises(ValueError, match="undecided"):
         ledger.hold("paper.order", 1 / (s.n * s.p) > sp.Function("f")(s.x))
+
+
+@pytest.mark.parametrize(
+    "relation",
+    [
+        sp.Lt(sp.Float(0.01), sp.Float(0.05), evaluate=False),
+        sp.Lt(sp.Rational(1, 100), sp.Float(0.05), evaluate=False),
+        sp.Gt(sp.Symbol("t", positive=True) + 0.5, 0, evaluate=False),
+    ],
+)
+def test_a_floating_point_number_proves_nothing(claims, relation):
+    with pytest.raises(ValueError, match=r"paper.order: 0\.\d+ is a floating-point number"):
+        ledger.hold("paper.order", relation)
+    s = ledger.symbols("paper")
+    with pytest.raises(ValueError, match="is a floating-point number"):
+        ledger.prove("paper.inverse", 1 / (s.n * 0.5), where={s.p: sp.Rational(1, 2)})
+    with pytest.raises(ValueError, match="is a floating-point number"):
+        ledger.prove("paper.inverse", 2 / s.n, where={s.p: 0.5})
+
+
+def test_a_bare_truth_value_proves_nothing(claims):
+    s = ledger.symbols("paper")
+    with pytest.raises(ValueError, match="a bare True"):
+        ledger.hold("paper.runs", [s.n + s.p > 0])  # SymPy decides it, and forgets it
+    with pytest.raises(ledger.ClaimFailed, match="1 of the relations evaluate to false"):
+        ledger.hold("paper.runs", [s.n + s.p < 0])
+    ledger.hold("paper.sum", [sp.Gt(s.n + s.p, 0, evaluate=False)])
 
 
 def test_observe_takes_numbers_that_runs_gave(claims):
@@ -168,6 +201,41 @@ def test_measure_passes_at_the_truth_and_fails_beyond_the_limit(claims):
         ledger.measure("paper.mean", [1, 2, 3, np.nan], 0.1, [1, 2, 3, 4])
 
 
+def test_a_measurement_that_is_too_weak_is_inconclusive(claims):
+    """The largest error counts, not the median, and without an effect nothing is measured."""
+    level = 1e-4 / 6
+    weakest = 0.07 / detectable_shift(level)
+    ledger.measure("paper.mean", np.ones(4), np.array([0.001, 0.001, 0.001, 0.99 * weakest]), 1.0)
+    assert "(effect 7 %)" in ledger.evidence("paper.mean").summary
+    assert "because r" in ledger.evidence("paper.mean").detail
+    ledger.load(claims)
+    error = np.array([0.001, 0.001, 0.001, 1.01 * weakest])
+    with pytest.raises(ledger.ClaimFailed, match=r"'inconclusive'.*MDE at most 7\.1 %"):
+        ledger.measure("paper.mean", np.ones(4), error, 1.0)
+    claims.write_text(CLAIMS.replace(" effect: 0.07, effect_reason: r,", ""))
+    ledger.load(claims)
+    with pytest.raises(ValueError, match=r"paper\.mean registers no effect"):
+        ledger.measure("paper.mean", np.ones(4), 0.001, 1.0)
+
+
+def test_the_noise_of_a_prediction_counts():
+    """Two means of 8 and 80 draws: the error of their difference, and its degrees of freedom."""
+    rng = np.random.default_rng(3)
+    few, many = rng.normal(0, 1, (20_000, 8)), rng.normal(0, 0.5, (20_000, 80))
+    errors = (few.std(1, ddof=1) / math.sqrt(8), many.std(1, ddof=1) / math.sqrt(80))
+    joint, dof = ledger.joint_error(errors[0], 7, errors[1], 79)
+    assert joint == pytest.approx(np.hypot(*errors))
+    one, dof_of_one = ledger.joint_error(errors[0][0], 7, errors[1][0], 79)
+    welch = ttest_ind(few[0], many[0], equal_var=False)
+    assert dof_of_one == pytest.approx(welch.df)
+    assert (few[0].mean() - many[0].mean()) / one == pytest.approx(welch.statistic)
+    assert 7 <= dof <= dof_of_one
+    with pytest.raises(ValueError, match="other_dof must be positive, got 0"):
+        ledger.joint_error(1.0, 7, 1.0, 0)
+    with pytest.raises(ValueError, match="must not both be 0"):
+        ledger.joint_error([1.0, 0.0], 7, [1.0, 0.0], 7)
+
+
 @pytest.mark.parametrize("dof", [None, 19])
 def test_planted_error_of_the_stated_size_is_caught(claims, dof):
     """20,000 draws: the standard error of the detection rate is 0.0007."""
@@ -195,14 +263,57 @@ def test_refute_needs_the_data_to_reject_one_and_accept_the_other(claims):
         wrong = sp.Eq((s.x + s.y) ** 2, s.x * s.y)
         ledger.refute("paper.slip", {s.x: 1, s.y: 2}, corrected=wrong)
     data = ledger.Data([1.0, 2.0], 0.01, [1.2, 2.0])
-    ledger.refute("paper.law", data, corrected=[1.0, 2.0])
+    says = "both are 1.2 and 2"
+    ledger.refute("paper.law", data, corrected=[1.0, 2.0], says=says)
+    found = ledger.evidence("paper.law")
+    assert says in found.detail
+    limit = critical_value(1e-4 / 6)
+    assert f"between {1.2 - 0.01 * limit:.4g} and {1.2 + 0.01 * limit:.4g}" in found.detail
     ledger.load(claims)
+    near = ledger.Data([1.0, 2.0], 0.01, [1.01, 2.0])
     with pytest.raises(ledger.ClaimFailed, match="do not reject"):
-        ledger.refute("paper.law", ledger.Data([1.0, 2.0], 0.01, [1.01, 2.0]), corrected=[1, 2])
+        ledger.refute("paper.law", near, corrected=[1, 2], says=says)
     with pytest.raises(ledger.ClaimFailed, match="reject the corrected"):
-        ledger.refute("paper.law", data, corrected=[1.1, 2.0])
+        ledger.refute("paper.law", data, corrected=[1.1, 2.0], says=says)
     with pytest.raises(ledger.ClaimFailed, match=r"'refuted'.*'corrected' is expected"):
-        ledger.refute("paper.law", data)
+        ledger.refute("paper.law", data, says=says)
+    with pytest.raises(ValueError, match="says must tell what the printed statement predicts"):
+        ledger.refute("paper.law", data, corrected=[1.0, 2.0])
+    with pytest.raises(ValueError, match="belong to data"):
+        ledger.refute("paper.slip", {s.x: 1, s.y: 2}, corrected=right, says=says)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "side", "refuted"),
+    [
+        (1.0, "at least", True),
+        (3.0, "at least", False),
+        (3.0, "at most", True),
+        (1.0, "at most", False),
+        (1.0, None, True),
+        (3.0, None, True),
+    ],
+)
+def test_a_refutation_has_a_direction(claims, estimate, side, refuted):
+    """What is on the side that the statement allows does not speak against it."""
+    data = ledger.Data([estimate, 2.0], 0.01, 2.0)
+    arguments = {"corrected": [estimate, 2.0], "says": "a bound", "side": side}
+    if refuted:
+        ledger.refute("paper.law", data, **arguments)
+        return
+    with pytest.raises(ledger.ClaimFailed, match="do not reject the printed statement"):
+        ledger.refute("paper.law", data, **arguments)
+
+
+def test_a_world_in_which_the_statement_holds_must_be_accepted(claims):
+    data = ledger.Data([1.0, 2.0], 0.01, 2.0)
+    arguments = {"corrected": [1.0, 2.0], "says": "both are 2"}
+    with pytest.raises(ledger.ClaimFailed, match="a world in which the printed statement holds"):
+        ledger.refute("paper.law", data, **arguments, world=ledger.Data([1.9, 2.0], 0.01, 2.0))
+    ledger.refute("paper.law", data, **arguments, world=ledger.Data([2.01, 2.0], 0.01, 2.0))
+    assert "A simulated world in which it holds is accepted" in ledger.evidence("paper.law").detail
+    with pytest.raises(ValueError, match="side must be one of"):
+        ledger.refute("paper.law", data, says="both are 2", side="left")
 
 
 def test_one_claim_one_check(claims):
@@ -223,6 +334,14 @@ def test_one_claim_one_check(claims):
         ("Eq(v, n*p)", "Eq(v, n*)", "cannot be parsed"),
         ("corrected_by: paper.inverse", "corrected_by: paper.later", "corrected_by"),
         ("entries: 4", "entries: 4, color: red", "color"),
+        ("entries: 4", "entries: 4, severity: false", "severity is for"),
+        ("verdict: corrected", "verdict: corrected, severity: bad", "severity .* one of"),
+        ("effect: 0.07, effect_reason: r", "effect: 0.07", "needs an effect_reason"),
+        ("effect: 0.07", "effect: 1.5", r"effect must be in \(0, 1\), got 1.5"),
+        ("effect: 0.07", "effect: 0.07, level: law", "effect of a law must be at most 0.05"),
+        ("entries: 4", "entries: 0", "effect belongs to claims with entries"),
+        ("entries: 4", "entries: 4, mark: strange", "mark 'strange' is not in"),
+        ("entries: 4", "entries: 4, mark: misprint", "a misprint is corrected, not measured"),
         (
             "read: full text, statement: s,\n               verdict: corrected",
             "read: summary, statement: s,\n               verdict: corrected",
@@ -304,6 +423,7 @@ def test_audit_names_each_kind_of_gap(claims):
         ("paper.slip", "corrected"),
         ("paper.law", "corrected"),
         ("paper.runs", "measured"),
+        ("paper.sum", "proved"),
     ]
     assert ledger.audit(claims, {"one": _notebook(*complete)}) == []
     missing = ledger.audit(claims, {"one": _notebook(*complete[1:])})
@@ -315,9 +435,9 @@ def test_audit_names_each_kind_of_gap(claims):
     twice = ledger.audit(claims, {"one": _notebook(*complete, complete[0])})
     assert twice == ["paper.mean: evidence in one and again in one"]
     moved = ledger.audit(claims, {"two": _notebook(*complete)})
-    assert len(moved) == 7
+    assert len(moved) == 8
     assert "registered in one" in moved[0]
-    claims.write_text(CLAIMS.replace("entries: 4", "entries: 4, level: law", 1))
+    claims.write_text(CLAIMS.replace("effect: 0.07", "effect: 0.05, level: law", 1))
     assert ledger.audit(claims, {"one": _notebook(*complete, mde=[0.01, 0.02, 0.5])}) == []
     (weak,) = ledger.audit(claims, {"one": _notebook(*complete, mde=[0.01, 0.03, 0.03])})
     assert weak == (
@@ -353,9 +473,20 @@ def test_a_notebook_stores_evidence_and_where_it_was_derived(claims):
     assert "claims.html#paper-inverse" in html
 
 
+def test_a_proof_says_where_it_was_built(claims):
+    setup = "from snnlib import ledger\nledger.load('claims.yml')\ns = ledger.symbols('paper')"
+    helper = "def done(value):\n    ledger.prove('paper.inverse', value)"
+    with pytest.raises(
+        CellExecutionError, match="it cannot be said where the derivation was built"
+    ):
+        _run([setup, helper, "done(1 / (s.n * s.p))"], claims.parent)
+
+
 @pytest.mark.parametrize(
     "cheat",
     [
+        "from snnlib.ledger.chapter import claim_of\n"
+        "derived = claim_of('paper.inverse').printed.rhs",
         "derived = ledger.printed('paper.inverse').rhs",
         "book = ledger\nderived = book.printed('paper.inverse').rhs",
         "from snnlib.ledger import printed as look\nderived = look('paper.inverse').rhs",

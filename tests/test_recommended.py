@@ -15,6 +15,7 @@ from snnlib.init.readout import RATE, SILENT, mean_rate
 from snnlib.init.recommended import LEARNS, learning
 from snnlib.networks import constant, mlp
 from snnlib.neurons import LIF
+from snnlib.surrogate import Surrogate
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -84,6 +85,32 @@ def test_what_cannot_learn_is_drawn_and_learns():
     assert learning(network, pair(network), EXAMPLE).learns
     layers = [module for module in network.modules() if isinstance(module, LIF)]
     assert all(mean_rate(network, layer, EXAMPLE) > SILENT for layer in layers)
+
+
+def test_a_silence_behind_a_silence_is_drawn_although_the_gradient_gets_through():
+    network = stack(4)
+    found = learning(network, pair(network), EXAMPLE)
+    assert found.share >= LEARNS and len(found.silent) >= 2 and not found.learns
+    assert "which wake one after the other" in found.verdict
+    assert "Drawn anew" in initialize_(network, example=EXAMPLE, generator=seeded()).said
+    assert not learning(network, pair(network), EXAMPLE).silent
+
+
+def test_sharp_surrogates_of_drawn_layers_are_widened_and_reported():
+    network = stack(12, threshold=0.5)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.mul_(0.1)
+    network.lif3.surrogate = Surrogate("triangular", sharpness=0.2)
+    report = initialize_(network, example=EXAMPLE, generator=seeded(), layers={"linear5": None})
+    assert network.lif1.surrogate == Surrogate("arctan", sharpness=0.5)  # WIDE over the threshold
+    assert network.lif3.surrogate == Surrogate("triangular", sharpness=0.2)  # wide enough
+    assert network.lif5.surrogate == Surrogate("arctan")  # left as asked
+    assert network.lif12.surrogate == Surrogate("arctan", sharpness=0.5)  # the output
+    assert "surrogate widened to sharpness 0.25/θ" in report[0].note
+    assert "widened" in report[-1].note and report[-1].gain is None
+    assert "widened" not in report[2].note + report[4].note
 
 
 def test_what_is_silent_although_it_was_drawn_is_scaled():

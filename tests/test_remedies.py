@@ -63,6 +63,9 @@ def test_dead_behind_a_normalization():
     finding, after = healed(model, images(40), "dead")
     assert finding.layer == "1.lif" and 'norms="scale"' in finding.remedy
     assert "not that of its weights" in finding.sentence
+    assert all(float(layer.rate.mean()) > 0.02 for layer in after.layers[:2])
+    finding, after = healed(model, images(40), "dead")  # the output, which is left otherwise
+    assert finding.layer == "2.lif" and 'readout="draw"' in finding.remedy
     assert all(float(layer.rate.mean()) > 0.02 for layer in after.layers)
 
 
@@ -71,6 +74,21 @@ def test_the_shift_of_a_normalization(shift, kind):
     model = seq(lambda: Block(40, shift=shift, scale=1.0))
     finding, _ = healed(model, images(40), kind)
     assert "the shift of 0.norm is their mean" in finding.sentence
+
+
+def test_an_output_that_is_left_otherwise():
+    """A saturated output: the call draws it too."""
+    model = seq(
+        lambda: nn.Linear(40, 100),
+        lambda: LIF(threshold=0.5, leak=0.3),
+        lambda: nn.Linear(100, 60),
+        lambda: LIF(threshold=0.5, leak=0.3),
+    )
+    with torch.no_grad():
+        model[2].bias.fill_(3.0)
+        model[0].weight.mul_(2)
+    finding, _ = healed(model, images(40), "positive drive")
+    assert finding.layer == "3" and 'readout="draw"' in finding.remedy
 
 
 def test_the_largest_of_several_currents():

@@ -35,6 +35,7 @@ navigation = importlib.import_module("shared_navigation")
 
 
 MODULES = ["ledger_graph", "ledger_model", "ledger_env", "formula", "api_docs", "book_map"]
+MODULES += ["valid_html", "downloads", "formula_sheet", "offline_assets"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -272,6 +273,7 @@ def test_a_formula_is_cut_at_signs_outside_of_brackets_only() -> None:
         ("0.123999997973442", "0.124"),
         ("12.5 and 2026.1234567890123", "12.5 and 2026.12"),
         ("version 1.12345678.3", "version 1.12345678.3"),
+        ("1.9e-07 per entry, 2e+3", "1.9·10<sup>−7</sup> per entry, 2·10<sup>3</sup>"),
     ],
 )
 def test_no_number_has_more_digits_than_it_needs(html: str, shown: str) -> None:
@@ -299,6 +301,12 @@ def test_a_line_says_the_sentence_also_of_a_claim_in_words() -> None:
 
 
 # --- severities -------------------------------------------------------------------------------
+
+
+def test_severities_have_one_list_of_names() -> None:
+    from snnlib.ledger import claims as listed
+
+    assert tuple(model.SEVERITIES) == listed.SEVERITIES
 
 
 def erratum(name: str, **more: Any) -> Any:
@@ -399,7 +407,8 @@ class SmallBook:
         for name in ("book", "notebooks"):
             (self.source / name).mkdir(parents=True)
         self.write("claims", "# Claims\n\n```{ledger-counts}\n```\n\n```{ledger-index}\n```\n")
-        self.write("errata", "# Errata\n\n```{ledger-errata}\n```\n\n{claim}`paper2000.eq2`\n")
+        links = "{claim}`paper2000.eq2` {verdict}`paper2000.eq1`"
+        self.write("errata", f"# Errata\n\n```{{ledger-errata}}\n```\n\n{links}\n")
         self.write("status", STATUS)
         (self.source / "book" / "references.bib").write_text(
             "@misc{paper2000, author={Body, Some}, title={T}, year={2000}}"
@@ -643,6 +652,8 @@ def test_pages_link_to_the_evidence_and_to_each_other(book: SmallBook) -> None:
     targets = [a["href"] for a in card.find_all("a")]
     assert "../../notebooks/first.html#evidence-paper2000-eq1" in targets
     assert book.page("errata").find("a", href="claims/all.html#paper2000-eq2")
+    (verdict,) = book.page("errata").select("a.ledger-badge-link")
+    assert (verdict["href"], verdict.get_text()) == ("claims/all.html#paper2000-eq1", "proved")
     (group,) = book.page("claims").select("details.ledger-group")
     rows = group.select("li[data-verdict]")
     assert [li.a["href"] for li in rows] == [
@@ -763,6 +774,21 @@ def test_figures_get_the_classes_of_their_content(
 ) -> None:
     (tmp_path / name).write_text(content)
     assert importlib.import_module("figure_frames").classes_of(tmp_path / name) == classes
+
+
+def test_what_html_does_not_allow_is_mended() -> None:
+    fold = (
+        '<details class="hide"><summary aria-label="Toggle hidden content">\n'
+        '<p class="collapsed admonition-title">Show</p>\n<p class="expanded">Hide</p>\n</summary>'
+        "<p>kept</p></details>"
+    )
+    assert assets.valid(fold) == (
+        '<details class="hide"><summary><span class="collapsed admonition-title">Show</span>\n'
+        '<span class="expanded">Hide</span></summary><p>kept</p></details>'
+    )
+    twice = '<section id="exercise-content">a</section><section id="solution-content">b</section>'
+    assert 'id="' not in assets.valid(twice)
+    assert assets.valid('<p id="content">x</p>') == '<p id="content">x</p>'
 
 
 # --- Colab, the site checker, the book's settings ----------------------------------------------

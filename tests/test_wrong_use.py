@@ -1,5 +1,7 @@
 """Wrong uses that every newcomer tries: the message must name the argument and the way out."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -119,3 +121,104 @@ def test_lsuv_says_how_to_leave_normalized_weights_out():
     with pytest.raises(ValueError, match=r'normalization follows .* layers=\{"fc": None\}'):
         init.initialize_(Normed(), "lsuv", example=batch())
     init.initialize_(Normed(), "lsuv", example=batch(), layers={"fc": None})
+
+
+# --- what a batch may be, and what to say where it does not fit -----------------------------------
+
+
+def test_labels_beside_the_input():
+    """A tuple is positional arguments; a DataLoader's list and dict are taken apart."""
+    x, y = batch(), torch.zeros(8)
+    with pytest.raises(ValueError, match=r"does not take as many: pass the input alone.*loss="):
+        probe.diagnose(ours(), (x, y))
+    expected = str(probe.diagnose(ours(), x, networks=0))
+    assert str(probe.diagnose(ours(), [x, y], networks=0)) == expected
+    assert str(probe.diagnose(ours(), {"input": x, "label": y}, networks=0)) == expected
+    with pytest.raises(
+        ValueError, match=r"keys 'image', 'label'.*pass the input.*batch\['image'\]"
+    ):
+        probe.diagnose(ours(), {"image": x, "label": y})
+    network = ours()
+    report = init.initialize_(network, "micheli2024", example=[x, y])
+    assert report[0].second_moment == pytest.approx(float(x.square().mean()), rel=1e-5)
+
+
+def test_swapped_and_other_arguments():
+    with pytest.raises(ValueError, match=r"got Tensor \(the model comes first\)"):
+        probe.diagnose(batch(), ours())
+    with pytest.raises(ValueError, match=r"module must be a torch\.nn\.Module, got str"):
+        init.initialize_("micheli2024", ours())
+    with pytest.raises(ValueError, match="batch must be a tensor, got str"):
+        probe.diagnose(ours(), "batch")
+    with pytest.raises(ValueError, match=r"scalar tensor, .*got a tensor \[5, 8, 5\]"):
+        probe.diagnose(ours(), batch(), loss=lambda output: output)
+
+
+def test_a_stateful_layer_that_returns_its_potential_too():
+    network = nn.Sequential(
+        nn.Linear(20, 30), snntorch.Leaky(beta=0.5), nn.Linear(30, 5), snntorch.Leaky(beta=0.5)
+    )
+    with pytest.raises(ValueError, match=r"layer '1' returns .* make it with init_hidden=True"):
+        probe.diagnose(network, batch())
+
+
+@pytest.mark.parametrize("build", [ours, leaky])
+def test_types_are_named(build):
+    with pytest.raises(ValueError, match=r"pass batch\.to\(torch\.float32\)"):
+        probe.diagnose(build(), batch().double())
+
+
+def test_another_device_is_named():
+    with pytest.raises(ValueError, match=r"weights are on meta, the batch on cpu.*'meta'"):
+        probe.diagnose(ours().to("meta"), batch())
+
+
+def test_how_to_choose_who_loops_comes_with_an_example():
+    with pytest.raises(
+        ValueError, match=r"network\(batch\), runs all.*network\(batch\[0\]\), runs one"
+    ):
+        probe.diagnose(leaky(), batch(5, 8, 7))
+
+
+@pytest.mark.parametrize("wrong", ["atan", snntorch.surrogate.atan()])
+def test_a_surrogate_of_another_kind_is_refused_at_once(wrong):
+    with pytest.raises(ValueError, match=r"surrogate must be a snnlib\.surrogate\.Surrogate"):
+        LIF(surrogate=wrong)
+
+
+# --- daily life -----------------------------------------------------------------------------------
+
+
+def test_wrapped_halved_and_frozen_models():
+    """Each is measured as the plain model is; half precision to its own 11 bits."""
+    plain = ours()
+    with torch.no_grad():
+        plain[0].weight.mul_(4)
+    x = batch()
+    expected = probe.diagnose(plain, x, networks=0).layers[0]
+    wrapped = probe.diagnose(nn.DataParallel(plain), x, networks=0).layers[0]
+    assert torch.equal(wrapped.rate, expected.rate)
+    half = copy.deepcopy(plain).bfloat16()
+    assert torch.allclose(
+        probe.diagnose(half, x.bfloat16(), networks=0).layers[0].rate, expected.rate, atol=0.02
+    )
+    frozen = copy.deepcopy(plain).requires_grad_(False)
+    found = probe.diagnose(frozen, x, networks=0).layers[0]
+    assert torch.equal(found.rate, expected.rate)
+    assert torch.equal(found.gradient_variance, expected.gradient_variance)
+
+
+def test_a_deep_network_fits_a_screen_and_opens_on_request():
+    network = mlp(
+        [60] * 51, encode=False, threshold=0.5, generator=torch.Generator().manual_seed(1)
+    )
+    found = probe.diagnose(network, batch(4, 8, 60), networks=0)
+    lines = str(found).splitlines()
+    assert len(lines) < 40 and "50 layers; all of them: print(diagnosis.text())" in str(found)
+    shared = next(line for line in lines if " ... " in line and "(" in line)
+    assert shared.startswith("lif")
+    full = found.text()
+    assert all(f"\n{layer.name} " in full for layer in found.layers)
+    assert "<details><summary>all 50 layers" in found._repr_html_()
+    for finding in found.findings:
+        assert any(line.split()[0] == finding.layer for line in lines[1:] if line)

@@ -1,17 +1,28 @@
-"""``{book-map}``: the chapters by part, each with its question and the minutes it takes."""
+"""Maps of the book: all chapters with what each rests on, and paths through some of them.
+
+``{book-map}`` lists the chapters by part, each with its question, the minutes it takes and the
+chapters that it rests on, which are those whose claims its own claims use.
+``{book-path}`` lists the chapters that it names, one per line, with the minutes of all.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
+from ledger_env import depend_on_claims, registered
 from reading import read
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from snnlib.ledger import Claim
 
 
 class Chapter(NamedTuple):
@@ -49,30 +60,100 @@ def parts(toc: dict[str, Any], root: Path) -> dict[str, list[Chapter]]:
     return found
 
 
-class BookMap(SphinxDirective):
+def foundations(claims: Mapping[str, Claim]) -> dict[str, set[str]]:
+    """For each chapter the other chapters whose claims its own claims use.
+
+    >>> from types import SimpleNamespace as Claim
+    >>> claims = {
+    ...     "a": Claim(chapter="first", uses=()),
+    ...     "b": Claim(chapter="second", uses=("a",)),
+    ...     "c": Claim(chapter="second", uses=("b",)),
+    ... }
+    >>> foundations(claims)
+    {'second': {'first'}}
+    """
+    found: dict[str, set[str]] = {}
+    for claim in claims.values():
+        for name in claim.uses:
+            if name in claims and claims[name].chapter != claim.chapter:
+                found.setdefault(claim.chapter, set()).add(claims[name].chapter)
+    return found
+
+
+class MapDirective(SphinxDirective):
+    """A directive that lists chapters."""
+
+    def chapters(self) -> dict[str, list[Chapter]]:
+        """The chapters of the table of contents, by the caption of their part."""
+        root = Path(self.env.srcdir)
+        self.env.note_dependency(str(root / "_toc.yml"))
+        found = parts(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")), root)
+        for chapters in found.values():
+            for one in chapters:
+                self.env.note_dependency(str(root / f"{one.file}.md"))
+        return found
+
+    def parsed(self, lines: list[str], kind: str) -> list[nodes.Node]:
+        """A container of a class with lines of the page's language."""
+        holder = nodes.container(classes=[kind])
+        source = str(Path(self.env.srcdir) / "_toc.yml")
+        self.state.nested_parse(StringList(lines, source=source), self.content_offset, holder)
+        return [holder]
+
+
+def link(chapter: Chapter) -> str:
+    """A link to a chapter."""
+    return f"{{doc}}`{chapter.title} </{chapter.file}>`"
+
+
+class BookMap(MapDirective):
     """One list for each part."""
 
     def run(self) -> list[nodes.Node]:
         """Return the lists."""
-        root = Path(self.env.srcdir)
-        self.env.note_dependency(str(root / "_toc.yml"))
-        toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+        depend_on_claims(self.env)
+        below = foundations(registered(self.env).claims)
+        by_part = self.chapters()
+        place = {
+            one.file.rpartition("/")[2]: one for chapters in by_part.values() for one in chapters
+        }
         lines = []
-        for caption, chapters in parts(toc, root).items():
+        for caption, chapters in by_part.items():
             lines += [f"**{caption}**", ""]
-            for found in chapters:
-                self.env.note_dependency(str(root / f"{found.file}.md"))
-                link = f"{{doc}}`{found.title} </{found.file}>`"
-                lines += [f"* {link}, {found.minutes} min. {found.question}"]
+            for one in chapters:
+                slug = one.file.rpartition("/")[2]
+                links = [link(place[name]) for name in place if name in below.get(slug, ())]
+                rests = f" Rests on {', '.join(links)}." if links else ""
+                lines += [f"* {link(one)}, {one.minutes} min. {one.question}{rests}"]
             lines += [""]
-        holder = nodes.container(classes=["book-map"])
-        self.state.nested_parse(
-            StringList(lines, source=str(root / "_toc.yml")), self.content_offset, holder
-        )
-        return [holder]
+        return self.parsed(lines, "book-map")
+
+
+class BookPath(MapDirective):
+    """Some chapters in an order, with the minutes of all."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the list; a name that is no chapter is an error."""
+        known = {
+            one.file.rpartition("/")[2]: one
+            for chapters in self.chapters().values()
+            for one in chapters
+        }
+        names = [name for line in self.content if (name := line.strip())]
+        if unknown := [name for name in names if name not in known]:
+            raise self.error(f"book-path: no chapter {', '.join(unknown)}")
+        chosen = [known[name] for name in names]
+        lines = [f"1. {link(one)}, {one.minutes} min. {one.question}" for one in chosen]
+        total = sum(one.minutes for one in chosen)
+        lines += ["", f"Together {total} minutes."]
+        return self.parsed(lines, "book-path")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directives."""
+    app.setup_extension("ledger_pages")
     app.add_directive("book-map", BookMap)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    app.add_directive("book-path", BookPath)
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -129,9 +129,9 @@ def sentence_html(text: str) -> str:
 
 
 def rounded(html: str) -> str:
-    """Write long decimal fractions with the digits that a reader uses.
+    """Write numbers as a reader does: six digits, and powers of ten as such.
 
-    Six significant digits, or as many as keep a number that is not whole from looking whole.
+    Of a number that is not whole as many digits as keep it from looking whole.
 
     Example:
         >>> rounded("0.123999997973442 and 0.9999999403953552 and 1.25")
@@ -146,4 +146,8 @@ def rounded(html: str) -> str:
                 break
         return text if "e" not in text else match[0]
 
-    return re.sub(r"(?<![\w.])\d+\.\d{7,}(?![\w.])", shorter, html)
+    def power(match: re.Match[str]) -> str:
+        return f"{match[1]}·10<sup>{int(match[2]):d}</sup>".replace("-", "−")
+
+    html = re.sub(r"(?<![\w.])\d+\.\d{7,}(?![\w.])", shorter, html)
+    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)(?!\w)", power, html)

@@ -44,16 +44,19 @@ def line_html(row: Row, address: str | None) -> str:
             f"{late(row.corrected, display=True)}</div>"
         )
     summary = late_html(rounded(str(found.get("summary") or "")))
-    parts.append(
-        f'<p class="ledger-found-line">{citation} · '
+    mark = escape(str(getattr(claim, "mark", "") or ""))  # such as misprint
+    marked = f'<span class="ledger-mark">{mark}</span> · ' if mark else ""
+    foot = (
+        f'<p class="ledger-found-line">{marked}{citation} · '
         f'<span class="ledger-margin">{summary}</span></p>'
     )
     detail = late_html(rounded(str(found.get("detail") or "")))
     if detail:
-        parts.append(
+        foot += (
             '<details class="ledger-detail"><summary>how</summary>'
             f'<div class="ledger-how late">{detail}</div></details>'
         )
+    parts.append(f'<div class="ledger-foot">{foot}</div>')
     return (
         f'<div class="ledger ledger-{slug} late" id="evidence-{claim.anchor}">'
         f"{''.join(parts)}</div>"

@@ -26,6 +26,11 @@ MEANING: dict[str, tuple[str, str]] = {
     "inconclusive": ("?", "the check is too weak to decide"),
     "not testable here": ("–", "needs what this book does not have"),
 }
+MARKS = {
+    "misprint": "a slip of print, which the source's own text corrects",
+    "explored": "shown with its numbers, found after looking: never counted among the confirmed",
+    "inherits": "follows from a statement that is corrected or refuted, and is as right as that",
+}
 MISSING = "no evidence"
 ICONS = {**{name: MEANING[name][0] for name in VERDICTS}, MISSING: "!"}
 ERRATA = ("corrected", "refuted")
@@ -47,6 +52,12 @@ class Row:
     def corrected(self) -> str | None:
         """LaTeX of the corrected statement."""
         return self.evidence.get("corrected_latex")
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What stands beside the verdict: the registered mark, and what the premises add."""
+        marks = (self.claim.mark,) if self.claim.mark else ()
+        return (*marks, "inherits") if self.doubts and self.verdict not in ERRATA else marks
 
     @property
     def margin(self) -> float | None:

@@ -7,8 +7,8 @@ placeholders are written anew in every build, so they are right on a cold build,
 and when one chapter changed.
 
 Directives: ``ledger-counts``, ``ledger-index``, ``ledger-claims``, ``ledger-folder``,
-``ledger-graph``, ``ledger-errata``, ``ledger-verdicts``, ``ledger-status``. Role: ``{claim}`` with
-a claim's id links to its card.  Each claims file is a page (``ledger_source``).
+``ledger-graph``, ``ledger-errata``, ``ledger-verdicts``, ``ledger-status``. Roles: ``{claim}`` and
+``{verdict}`` with a claim's id link to its card.  Each claims file is a page (``ledger_source``).
 A claim without evidence, evidence without a claim, or an unexpected verdict is a warning.
 """
 
@@ -37,8 +37,8 @@ from ledger_env import (
     registered,
     visit_card,
 )
-from ledger_model import ERRATA, assemble, is_paper, plain_number, short_label
-from ledger_resolve import ResolveLedger
+from ledger_model import ERRATA, assemble, plain_number, short_label
+from ledger_resolve import ResolveLedger, in_order
 from ledger_source import ClaimsParser
 from ledger_status import PARTS
 from sphinx.application import Sphinx
@@ -252,8 +252,7 @@ class ErrataDirective(CardsDirective):
             if claim.verdict in ERRATA:
                 by_source.setdefault(claim.source, []).append(claim)
         found: list[nodes.Node] = [Slot(kind="severities")]
-        order = sorted(by_source, key=lambda s: (s == "book", not is_paper(s), -len(by_source[s])))
-        for source in order:
+        for source in in_order(by_source, {s: len(c) for s, c in by_source.items()}):
             claims = by_source[source]
             title = claims[0].citation.removesuffix(f", {claims[0].locator}")
             section = self.section(f"errata-{source}", title)
@@ -300,6 +299,21 @@ class ClaimRole(SphinxRole):
             return [nodes.literal("", claim_id)], []
         title = title or claim.citation or claim_id
         return [Slot(kind="link", claim=claim_id, title=title)], []
+
+
+class VerdictRole(SphinxRole):
+    """A claim's verdict as a link to its card: ``{verdict}`micheli2024.eq10` ``."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the placeholder of the link."""
+        depend_on_claims(self.env)
+        if self.text not in registered(self.env).claims:
+            logger.warning(
+                "unknown claim %r", self.text, location=self.get_location(), type="ledger"
+            )
+            return [nodes.literal("", self.text)], []
+        ledger_pages(self.env).setdefault(self.env.docname, []).append("verdict")
+        return [Slot(kind="verdict", claim=self.text)], []
 
 
 class NumberRole(SphinxRole):
@@ -426,6 +440,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     ):
         app.add_directive(f"ledger-{directive.kind}", directive)
     app.add_role("claim", ClaimRole())
+    app.add_role("verdict", VerdictRole())
     app.add_role("ledger-number", NumberRole())
     app.add_post_transform(ResolveLedger)
     app.connect("env-get-outdated", find_lost_notebooks)

@@ -5,7 +5,7 @@ All notebooks were read and executed by then, so what a card says comes from the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -20,13 +20,16 @@ from ledger_model import (
     ERRATA,
     ICONS,
     KINDS,
+    MARKS,
     MEANING,
     MISSING,
     SEVERITIES,
     Book,
     Row,
     css_class,
+    is_paper,
     mde_text,
+    percent,
     severity,
     short_label,
 )
@@ -133,13 +136,24 @@ class ResolveLedger(SphinxPostTransform):
         """A link to a claim, wherever it is mentioned."""
         return [self.claim_link(slot["claim"], slot["title"])]
 
+    def make_verdict(self, slot: Slot) -> list[nodes.Node]:
+        """A claim's verdict as a link to its card."""
+        row = self.book.rows.get(slot["claim"])
+        shown = badge(row.verdict if row else MISSING)
+        address = self.claim_address(slot["claim"])
+        if row is None or address is None:
+            return [shown]
+        title = f"The claim: {row.claim.citation or row.claim.id}"
+        link = nodes.reference("", "", shown, refuri=address, internal=True, reftitle=title)
+        link["classes"].append("ledger-badge-link")
+        return [link]
+
     def make_badge(self, slot: Slot) -> list[nodes.Node]:
         """A claim's verdict, and its mark if it has one."""
         row = self.book.rows.get(slot["claim"])
         found: list[nodes.Node] = [badge(row.verdict if row else MISSING)]
-        mark = getattr(row.claim, "mark", None) if row else None
-        if mark and slot.get("mark", True):
-            found += [nodes.Text(" "), nodes.inline("", str(mark), classes=["ledger-mark"])]
+        for mark in row.marks if row and slot.get("mark", True) else ():
+            found += [nodes.Text(" "), nodes.inline("", mark, classes=["ledger-mark"])]
         return found
 
     def make_counts(self, slot: Slot) -> list[nodes.Node]:
@@ -154,7 +168,11 @@ class ResolveLedger(SphinxPostTransform):
     def make_verdicts(self, slot: Slot) -> list[nodes.Node]:
         """The meaning of each verdict."""
         rows = [[[badge(v)], [nodes.Text(text)]] for v, (_, text) in MEANING.items()]
-        return [table(["Verdict", "Meaning"], rows)]
+        rows += [
+            [[nodes.inline("", mark, classes=["ledger-mark"])], [nodes.Text(text)]]
+            for mark, text in MARKS.items()
+        ]
+        return [table(["Verdict or mark", "Meaning"], rows)]
 
     def make_status(self, slot: Slot) -> list[nodes.Node]:
         """Chapters, levels or versions of this build."""
@@ -240,6 +258,10 @@ class ResolveLedger(SphinxPostTransform):
         summary = str(row.evidence.get("summary") or "")
         if summary:
             facts.append(("evidence", [raw(late_html(rounded(summary)))]))
+        if row.claim.effect is not None:
+            reason = row.claim.effect_reason
+            note = percent(row.claim.effect) + (f", because {reason}" if reason else "")
+            facts.append(("effect that matters", [nodes.Text(note)]))
         detectable = mde_text(row.mde)
         if row.margin is not None and not detectable:
             facts.append(("margin", [nodes.Text(f"{row.margin:.2f} of the critical value")]))
@@ -379,7 +401,8 @@ class ResolveLedger(SphinxPostTransform):
             of_source[severity(row.claim)] += 1
         used = [s for s in SEVERITIES if any(c[s] for c in counts.values())]
         rows = []
-        for source, found in counts.items():
+        for source in in_order(counts, {s: sum(c.values()) for s, c in counts.items()}):
+            found = counts[source]
             name = unescape(source_name(errata, source))
             link = nodes.reference("", name, refuri=f"#errata-{source}", internal=True)
             cells = [[nodes.Text(str(found[s]) if found[s] else "–")] for s in used]
@@ -389,6 +412,11 @@ class ResolveLedger(SphinxPostTransform):
         meaning = text_table(["Severity", "Meaning"], [(s, SEVERITIES[s]) for s in used])
         head = ["Source", *used, "all"]
         return [table(head, rows, ["ledger-summary"]), meaning]
+
+
+def in_order(sources: Iterable[str], sizes: Mapping[str, int]) -> list[str]:
+    """Papers, then libraries, then the book; what has more comes first."""
+    return sorted(sources, key=lambda s: (s == "book", not is_paper(s), -sizes[s]))
 
 
 def source_name(rows: Sequence[Row], source: str) -> str:

@@ -92,7 +92,7 @@ def level_table(env: BuildEnvironment, book: Book) -> nodes.table:
     facts = [
         ("False-alarm level of the whole book", plain_number(ledger.FAMILY_LEVEL)),
         ("Measured entries registered", str(claims.entries)),
-        ("False-alarm level of one entry", f"{claims.level:.2g}"),
+        ("False-alarm level of one entry", f"one in {round(1 / claims.level, -3):,.0f}"),
     ]
     if law:
         facts.append(("Law-level entries measured", str(len(law))))

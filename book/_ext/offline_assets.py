@@ -6,11 +6,13 @@
   error in the browser's console.
 * Colab opens ``.ipynb`` files only, so its button points at the ones that the build publishes
   under ``_sources/``; they get a first cell that fetches the book and its library there.
-* Docutils gives the list of references roles that HTML does not allow there; they are dropped.
+* What extensions write and HTML does not allow is mended: roles of the list of references, ids
+  that every proof, exercise and solution shares, and paragraphs inside the label of a fold.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,16 +77,39 @@ def drop_duplicate_scripts(
     context["script_files"][:] = kept
 
 
-def drop_wrong_roles(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
-) -> None:
-    """Leave the list of references to its plain elements."""
-    body = context.get("body", "")
+_SHARED_ID = re.compile(r' id="(?:proof|exercise|solution)-content"')
+_FOLD = re.compile(
+    r'<summary aria-label="Toggle hidden content">\s*(<p class="collapsed.*?)\s*</summary>',
+    re.DOTALL,
+)
+
+
+def valid(body: str) -> str:
+    """HTML of a page without what HTML does not allow.
+
+    Args:
+        body: the page as Sphinx and its extensions wrote it.
+
+    Example:
+        >>> valid('<section id="proof-content">x</section>')
+        '<section>x</section>'
+    """
     if 'role="doc-biblioentry"' in body:
         body = body.replace(' role="doc-biblioentry"', "")
-        context["body"] = body.replace(
-            ' role="list" class="citation-list"', ' class="citation-list"'
-        )
+        body = body.replace(' role="list" class="citation-list"', ' class="citation-list"')
+    body = _SHARED_ID.sub("", body)
+    # The words of a fold's label are its name, so no other name beside them.
+    return _FOLD.sub(
+        lambda m: f"<summary>{m[1].replace('<p ', '<span ').replace('</p>', '</span>')}</summary>",
+        body,
+    )
+
+
+def mend(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Make a page valid."""
+    context["body"] = valid(context.get("body", ""))
 
 
 def colab_cell(*, url: str, branch: str, folder: str, extras: str) -> str:
@@ -134,7 +159,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("colab_extras", "book", "html")
     app.config.mathjax_path = "mathjax/tex-chtml-full.js"
     app.connect("html-page-context", drop_duplicate_scripts, priority=900)
-    app.connect("html-page-context", drop_wrong_roles, priority=900)
+    app.connect("html-page-context", mend, priority=900)
     app.connect("html-page-context", point_colab_at_notebook, priority=900)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

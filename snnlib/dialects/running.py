@@ -13,21 +13,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from snnlib.dialects.arguments import CHOOSE, arguments_of, mend
 from snnlib.dialects.reading import form_of
 from snnlib.dialects.untouched import at_rest, untouched
 
 __all__ = ["Time", "resolve_time", "run"]
 
 Time: TypeAlias = Literal["auto", "inside", "outside"]
-_CHOOSE = (
-    'pass time="inside" if one call of the network runs all time steps, '
-    'time="outside" if it runs one'
-)
 
 
 def run(network: nn.Module, batch: Tensor | tuple[Any, ...], *, time: Time = "auto") -> Any:
@@ -45,7 +41,8 @@ def run(network: nn.Module, batch: Tensor | tuple[Any, ...], *, time: Time = "au
     Args:
         network: Any module.
         batch: Its input, time-major [T, batch, ...], or a tuple of positional arguments, of which
-            every tensor is time-major; with `time="inside"` whatever the network takes.
+            every tensor is time-major; with `time="inside"` whatever the network takes. Of a list
+            or a dict, as a DataLoader gives them, the network gets what its `forward` takes.
         time: Who loops over time: "inside" the network, "outside" the caller, "auto": see
             `resolve_time`.
 
@@ -65,10 +62,10 @@ def run(network: nn.Module, batch: Tensor | tuple[Any, ...], *, time: Time = "au
         >>> once.shape, bool((once - stepwise).abs().max() < 1e-6)
         (torch.Size([3, 1, 1]), True)
     """
-    arguments = _arguments(batch)
+    arguments = arguments_of(network, batch)
     with at_rest(network):
         if resolve_time(network, batch, time) == "inside":
-            return _output(network, network(*arguments))
+            return _output(network, _called(network, arguments))
         steps = _steps(arguments)
         outputs = []
         state: dict[str, Any] = {}
@@ -106,7 +103,7 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
     """
     if time not in ("auto", "inside", "outside"):
         raise ValueError(f"time must be 'auto', 'inside' or 'outside', got {time!r}")
-    arguments = _arguments(batch)
+    arguments = arguments_of(network, batch)
     if time != "auto":
         return time
     spiking = [found for module in network.modules() if (found := form_of(module))]
@@ -121,9 +118,10 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
         try:
             _calls(network, _at(arguments, 0))
         except Exception as of_step:
+            what = mend(network, arguments, of_sequence, of_step) or CHOOSE
             raise ValueError(
                 f"network runs neither on the batch ({_brief(of_sequence)}) nor on its first "
-                f"step ({_brief(of_step)}); {_types(network, arguments) or _CHOOSE}"
+                f"step ({_brief(of_step)}); {what}"
             ) from of_sequence
         return "outside"
     if two != three or _repeats(two):
@@ -131,22 +129,20 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
     if len(sequences) == 2:
         raise ValueError(
             "network holds spiking layers that take whole sequences and others that take single "
-            f"steps, and calls each of them once; {_CHOOSE}"
+            f"steps, and calls each of them once; {CHOOSE}"
         )
     return "outside"
 
 
-def _arguments(batch: Any) -> tuple[Any, ...]:
-    arguments = batch if isinstance(batch, tuple) else (batch,)
-    for argument in arguments:
-        if isinstance(argument, Tensor) and (argument.dim() == 0 or argument.numel() == 0):
+def _called(network: nn.Module, arguments: tuple[Any, ...]) -> Any:
+    try:
+        return network(*arguments)
+    except Exception as error:
+        if what := mend(network, arguments, error):
             raise ValueError(
-                "batch must hold at least one step and one sample, [T, batch, features...], "
-                f"got the shape {list(argument.shape)}"
-            )
-        if isinstance(argument, np.ndarray):
-            raise ValueError("batch must be a tensor, got a NumPy array: torch.from_numpy(batch)")
-    return arguments
+                f"network does not run on the batch ({_brief(error)}): {what}"
+            ) from error
+        raise
 
 
 def _at(arguments: tuple[Any, ...], step: int) -> tuple[Any, ...]:
@@ -216,16 +212,6 @@ def _output(network: nn.Module, result: Any) -> Any:
 
 def _stacked(values: tuple[Any, ...]) -> Any:
     return torch.stack(values) if isinstance(values[0], Tensor) else values[-1]
-
-
-def _types(network: nn.Module, arguments: tuple[Any, ...]) -> str:
-    """How to cast the batch if its type is not that of the weights."""
-    wanted = {p.dtype for p in network.parameters()}
-    given = {a.dtype for a in arguments if isinstance(a, Tensor)}
-    if len(wanted) != 1 or given <= wanted:
-        return ""
-    name = str(next(iter(wanted)))
-    return f"the weights are {name}: pass batch.to({name})"
 
 
 def _brief(error: Exception) -> str:

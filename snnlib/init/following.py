@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from snnlib.dialects.arguments import arguments_of
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.connection import Connection
@@ -208,7 +209,7 @@ def by_execution(found: Inventory, example: Any, time: Time) -> list[Connection]
         ValueError: If it is not clear who loops over time.
     """
     time = resolve_time(found.network, example, time)
-    arguments = example if isinstance(example, tuple) else (example,)
+    arguments = arguments_of(found.network, example)
     # Fresh objects: the caller's tensors stay unmarked.
     arguments = tuple(a.view_as(a) if isinstance(a, Tensor) else a for a in arguments)
     seen = _Observer(found)

@@ -38,8 +38,9 @@ def initialize_(
 
     Without a method it does what trains best in the book's suite of ordinary networks: it runs the
     example forward and backward, leaves a network alone whose gradient reaches its weights, and
-    says so; one that cannot learn is drawn by "micheli2024" ("rossbroich2022" behind synapses), and
-    what is then still silent is scaled (`snnlib.init.recommended`).
+    says so; one that cannot learn, or has two silent layers in a row, is drawn by "micheli2024"
+    ("rossbroich2022" behind synapses), what is then still silent is scaled, and sharp surrogates
+    of our layers are widened (`snnlib.init.recommended`).
 
     Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
     layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
@@ -124,6 +125,8 @@ def initialize_(
         >>> abs(network[1].weight.std().item() / expected - 1) < 5 * (2 * 400 * 300) ** -0.5
         True
     """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     found = None if method is None else method_named(method)
     if found is not None:
         check_given(found, settings)
@@ -137,8 +140,6 @@ def initialize_(
         raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
     if readout not in ("keep", "draw"):
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     check_choice(norms, example)
     choices = {} if found is None else choices_of(found, settings, layers or {})
 

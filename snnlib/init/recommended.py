@@ -7,8 +7,11 @@ with the gradient g by
 .. math:: η\,\frac{|g|}{|g| + ε}
 
 at its first update, so the *share* |g|/(|g| + ε), averaged over a weight's entries, says how much
-of a full step it takes. A network none of whose weights takes a tenth of it cannot learn: all of
-it is drawn anew, and what is then still silent is scaled until it fires.
+of a full step it takes. A network none of whose weights takes a tenth of it cannot learn, and one
+with two silent layers of which one feeds the other has to wake them one after the other: all of it
+is drawn anew, what is then still silent is scaled until it fires, and surrogates of ours that are
+sharp are widened, because each layer that fires makes gradients of two samples less alike, the
+more so the sharper they are.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from snnlib.init.planning import Choice, Plan, choices_of, plans_of
 from snnlib.init.readout import RATE, SILENT, Readout, mean_rate, wake_
 from snnlib.init.registry import method_named
 from snnlib.init.report import Report, report
+from snnlib.surrogate import Surrogate
 
 __all__ = ["EPSILON", "LEARNS", "Learning", "draw_recommended_", "learning"]
 
@@ -40,6 +44,12 @@ EPSILON = 1e-8
 
 LEARNS = 0.1
 """Share of Adam's full step that some weight must take for a network to learn."""
+
+SILENT_LAYERS = 2
+"""Silent layers in front of others from which on a network is drawn."""
+
+WIDE = 0.25
+"""Largest sharpness of a drawn layer's surrogate, times its threshold."""
 
 NAME, SYNAPTIC = "micheli2024", "rossbroich2022"
 SOURCE = "this book, judged by training"
@@ -51,7 +61,8 @@ class Learning(NamedTuple):
     Attributes:
         shares: Mean of |g|/(|g| + ε) over the entries of each weight that is not frozen, by name.
         coherence: Cosine of the gradients of the two halves of the batch; NaN if one is zero.
-        silent: Names of the spiking layers that fire in less than `SILENT` of all steps.
+        silent: Names of the spiking layers that feed weights and fire in less than `SILENT` of all
+            steps.
     """
 
     shares: dict[str, float]
@@ -65,8 +76,8 @@ class Learning(NamedTuple):
 
     @property
     def learns(self) -> bool:
-        """Whether the gradient reaches any weight."""
-        return self.share >= LEARNS
+        """Whether the gradient reaches a weight, and no silence lies behind a silence."""
+        return self.share >= LEARNS and len(self.silent) < SILENT_LAYERS
 
     @property
     def verdict(self) -> str:
@@ -76,10 +87,12 @@ class Learning(NamedTuple):
         reached = f"its weights take up to {self.share:.0e} of Adam's full step"
         if self.share >= LEARNS:
             reached = f"its weights take up to {self.share:.0%} of Adam's full step"
-        if not self.learns:
+        which = ", ".join(map(repr, self.silent))
+        if self.share < LEARNS:
             return f"cannot learn: {reached}, the gradient is below its ε"
+        if not self.learns:
+            return f"is silent in {which}, which wake one after the other: {reached}"
         if self.silent:
-            which = ", ".join(map(repr, self.silent))
             return f"is silent on the first pass in {which} and trains anyway: {reached}"
         return f"learns: {reached}"
 
@@ -152,7 +165,9 @@ def learning(
         torch.cat([g.flatten().double() for g in half] or [torch.zeros(0)]) for half in halves
     )
     size = float(one.norm() * two.norm())
-    return Learning(shares, float(one @ two) / size if size > 0 else math.nan, rates.silent())
+    feeding = {layer.name for c in connections if not c.recurrent for layer in c.fed_by}
+    silent = tuple(name for name in rates.silent() if name in feeding)
+    return Learning(shares, float(one @ two) / size if size > 0 else math.nan, silent)
 
 
 class _Rates:
@@ -252,6 +267,7 @@ def draw_recommended_(
         and connection.parameter.requires_grad
     }
     plans = plans_of(connections, method, {}, {**behind, **choices}, readouts)
+    _widen(plans)
     draw_plans_(
         network,
         plans,
@@ -266,6 +282,22 @@ def draw_recommended_(
     return replace(report(plans, method), method="recommended", source=SOURCE, said=said)
 
 
+def _widen(plans: list[Plan]) -> None:
+    """Plan a wider surrogate for what drawn and counted layers are, if it is ours and sharper."""
+    for plan in plans:
+        if plan.method is None and (plan.readout is None or not plan.readout.counted):
+            continue
+        wider = {}
+        for layer in plan.connection.drives:
+            own = getattr(layer.module, "surrogate", None)
+            threshold = float(layer.threshold.mean())
+            if isinstance(own, Surrogate) and own.sharpness * threshold > WIDE:
+                wider[layer.name] = replace(own, sharpness=WIDE / threshold)
+        if wider:
+            plan.surrogates = wider
+            plan.remark = f"surrogate widened to sharpness {WIDE:g}/θ"
+
+
 def _wake_hidden_(network: nn.Module, plans: list[Plan], example: Any, time: Time) -> None:
     """Scale what was drawn in front of a layer that is silent all the same."""
     driving: dict[str, list[Plan]] = {}
@@ -275,14 +307,14 @@ def _wake_hidden_(network: nn.Module, plans: list[Plan], example: Any, time: Tim
             for layer in plan.connection.drives:
                 driving.setdefault(layer.name, []).append(plan)
     for own in driving.values():
-        driven = own[0].connection.drives[0].module
-        if driven is None or not mean_rate(network, driven, example, time=time) < SILENT:
+        module = own[0].connection.drives[0].module
+        if module is None or not mean_rate(network, module, example, time=time) < SILENT:
             continue
         parameters = [plan.connection.parameter for plan in own]
-        factor, rate = wake_(network, driven, parameters, example, time=time)
+        factor, rate = wake_(network, module, parameters, example, time=time)
+        said = "silent, and no scale of its weights wakes it"
+        if factor != 1:
+            said = f"silent, scaled by {factor:.3g} to the rate {rate:.2g}"
         for plan in own:
-            if factor != 1:
-                plan.gain = None  # measured
-                plan.remark = f"silent, scaled by {factor:.3g} to the rate {rate:.2g}"
-            else:
-                plan.remark = "silent, and no scale of its weights wakes it"
+            plan.gain = None if factor != 1 else plan.gain  # measured
+            plan.remark = "; ".join(filter(None, (plan.remark, said)))

@@ -1,7 +1,8 @@
 """Other libraries: their neurons and surrogates as ours, and ours as theirs.
 
-One module per library: ``snntorch``, ``spikingjelly``, ``norse`` and ``nir``. Each is imported on
-first use; converting to snnlib needs no foreign package beyond the one that made the module.
+One module per library: ``snntorch``, ``spikingjelly``, ``norse``, ``sinabs`` and ``nir``; ``tied``
+is a neuron that only conversions need. Each is imported on first use; converting to snnlib needs
+no foreign package beyond the one that made the module.
 
 Example:
     >>> from snnlib import interop
@@ -12,10 +13,10 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["nir", "norse", "snntorch", "spikingjelly"]
+__all__ = ["nir", "norse", "sinabs", "snntorch", "spikingjelly", "tied"]
 
 if TYPE_CHECKING:
-    from . import nir, norse, snntorch, spikingjelly
+    from . import nir, norse, sinabs, snntorch, spikingjelly, tied
 
 
 def __getattr__(name: str) -> Any:

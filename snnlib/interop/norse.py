@@ -18,11 +18,18 @@ import torch
 from torch import nn
 
 from snnlib._extras import require
-from snnlib.interop import _neuron
+from snnlib.interop import _network, _neuron
+from snnlib.networks import FeedForward
 from snnlib.neurons import LIF, CurrentLIF
 from snnlib.surrogate import Surrogate
 
-__all__ = ["from_snnlib", "surrogate_from_snnlib", "surrogate_to_snnlib", "to_snnlib"]
+__all__ = [
+    "convert",
+    "from_snnlib",
+    "surrogate_from_snnlib",
+    "surrogate_to_snnlib",
+    "to_snnlib",
+]
 
 
 def to_snnlib(module: nn.Module, *, learn: bool = True, surrogate: Surrogate | None = None) -> LIF:
@@ -164,6 +171,37 @@ def from_snnlib(
     return library.LIFCell(library.LIFParameters(**settings), dt=dt)
 
 
+def convert(network: nn.Module, *, learn: bool = True) -> FeedForward:
+    """A copy of a Norse network with our neurons in place of its own; weights are kept.
+
+    Norse's cells take one step and a state; ours take all steps [T, batch, ...] at a call and start
+    each call from rest. A `Lift` around a layer falls away.
+
+    Args:
+        network: An `nn.Sequential` (such as `SequentialState`), nested or not.
+        learn: As for `to_snnlib`.
+
+    Returns:
+        The copy, with the names of the original: currents [T, batch, features...] to outputs.
+
+    Raises:
+        ValueError: If it is no `nn.Sequential`, or a layer has no equal here (a batch norm in
+            training mode takes other statistics over all steps); its name is said.
+
+    Source:
+        Code of Norse 1.1.0.
+
+    Example:
+        >>> import pytest
+        >>> norse = pytest.importorskip("norse.torch")
+        >>> cell = norse.LIFBoxCell(norse.LIFBoxParameters(tau_mem_inv=torch.tensor(250.0)))
+        >>> theirs = norse.SequentialState(nn.Linear(2, 3), cell)
+        >>> convert(theirs)[1].leak
+        0.75
+    """
+    return _network.over_time(network, "norse", to_snnlib, _lifted, learn=learn)
+
+
 def surrogate_to_snnlib(method: str, alpha: float | torch.Tensor = 100.0) -> Surrogate:
     """Normal form of one of Norse's surrogates.
 
@@ -215,6 +253,12 @@ def surrogate_from_snnlib(surrogate: Surrogate) -> tuple[str, float]:
             "dampening 2/√π"
         )
     return known
+
+
+def _lifted(module: nn.Module) -> nn.Module:
+    """What a `Lift` holds."""
+    lifted = getattr(module, "lifted_module", None)
+    return lifted if type(module).__name__ == "Lift" and isinstance(lifted, nn.Module) else module
 
 
 def _cell(current: bool, one: bool) -> str:

@@ -17,11 +17,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnlib._extras import require
-from snnlib.interop import _neuron
+from snnlib.interop import _network, _neuron
+from snnlib.networks import FeedForward
 from snnlib.neurons import LIF, CurrentLIF
 from snnlib.surrogate import Surrogate
 
-__all__ = ["from_snnlib", "surrogate_from_snnlib", "surrogate_to_snnlib", "to_snnlib"]
+__all__ = [
+    "convert",
+    "from_snnlib",
+    "surrogate_from_snnlib",
+    "surrogate_to_snnlib",
+    "to_snnlib",
+]
 
 SpikeFunction = Callable[[Tensor], Tensor]
 
@@ -135,6 +142,37 @@ def from_snnlib(neuron: LIF, *, init_hidden: bool = False, output: bool = False)
     return library.Synaptic(
         alpha=_constant(form.synapse, learn_alpha), learn_alpha=learn_alpha, **settings
     )
+
+
+def convert(network: nn.Module, *, learn: bool = True) -> FeedForward:
+    """A copy of a snnTorch network with our neurons in place of its own; weights are kept.
+
+    A snnTorch neuron takes one step at a call and keeps its state (`init_hidden=True`); ours takes
+    all steps [T, batch, ...] at a call and starts each call from rest, so there is no loop and no
+    `reset`. Where the last neuron has `output=True`, the copy returns its spikes alone.
+
+    Args:
+        network: An `nn.Sequential`, nested or not.
+        learn: As for `to_snnlib`.
+
+    Returns:
+        The copy, with the names of the original: currents [T, batch, features...] to outputs.
+
+    Raises:
+        ValueError: If it is no `nn.Sequential`, or a layer has no equal here (a batch norm in
+            training mode takes other statistics over all steps); its name is said.
+
+    Source:
+        Code of snnTorch 1.0.0.
+
+    Example:
+        >>> import pytest
+        >>> snn = pytest.importorskip("snntorch")
+        >>> theirs = nn.Sequential(nn.Linear(2, 3), snn.Leaky(beta=0.75, init_hidden=True))
+        >>> convert(theirs)[1].leak
+        0.75
+    """
+    return _network.over_time(network, "snntorch", to_snnlib, learn=learn)
 
 
 def surrogate_to_snnlib(spike_grad: SpikeFunction) -> Surrogate:

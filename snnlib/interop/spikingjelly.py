@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from snnlib import dialects
 from snnlib._extras import require
 from snnlib.interop import _neuron
+from snnlib.interop.tied import TiedLIF
 from snnlib.neurons import LIF, CurrentLIF
 from snnlib.surrogate import Surrogate
 
@@ -50,12 +51,11 @@ def to_snnlib(
 
     Returns:
         A `LIF` that takes all steps [T, batch, features...] at a call; for `CUBALIFNode` a
-        `CurrentLIF`.
+        `CurrentLIF`; for a `ParametricLIFNode` with `decay_input=True`, whose leak is learned
+        together with the gain of its input, a `TiedLIF`, with the potential in their unit.
 
     Raises:
-        ValueError: If no neuron of ours is equal to the module, with the reason; for instance the
-            leak of a `ParametricLIFNode` with `decay_input=True` is learned together with the
-            gain of its input.
+        ValueError: If no neuron of ours is equal to the module, with the reason.
 
     Source:
         Code of SpikingJelly 2.0.0.
@@ -70,17 +70,24 @@ def to_snnlib(
     form = _neuron.form_of(module, "spikingjelly")
     node: Any = module
     learned = {"leak"} if learn and _neuron.learnable(getattr(node, "w", None)) else set[str]()
+    own_surrogate = surrogate or surrogate_to_snnlib(node.surrogate_function)
     if learned and node.decay_input:
-        raise ValueError(
-            f"{type(module).__name__} has no equal here: with decay_input=True its leak and the "
-            "gain of its input are one learned number; use decay_input=False there, learn=False "
-            "for constants, or the function lif on a current times sigmoid(w)"
-        )
+        threshold = form.threshold
+        if exact_at_threshold:
+            threshold = torch.nextafter(threshold.float(), torch.tensor(-torch.inf))
+        return TiedLIF(
+            threshold=_neuron.number(threshold),
+            leak=_neuron.number(form.leak, True),
+            reset=form.reset,
+            surrogate=own_surrogate,
+            detach_reset=bool(node.detach_reset),
+            learn_leak=True,
+        ).to(node.w.device)
     half = type(module).__name__ == "HalfThresholdIFNode"
     return _neuron.build(
         module,
         form,
-        surrogate=surrogate or surrogate_to_snnlib(node.surrogate_function),
+        surrogate=own_surrogate,
         detach_reset=bool(node.detach_reset),
         learned=learned,
         initial=(form.threshold / 2).to(torch.get_default_dtype()) if half else None,
@@ -101,7 +108,8 @@ def from_snnlib(
 
     Returns:
         An `IFNode` for leak 1, else a `LIFNode`, or a `ParametricLIFNode` where the leak is
-        learned, with `decay_input=False`; for a `CurrentLIF` a `CUBALIFNode`, whose potential is
+        learned, with `decay_input=False` but for a `TiedLIF`; for a `CurrentLIF` a
+        `CUBALIFNode`, whose potential is
         counted in units of the input gain.
 
     Raises:
@@ -119,13 +127,16 @@ def from_snnlib(
         (4.0, None, False)
     """
     library: Any = require("spikingjelly.activation_based.neuron", None)
+    tied = isinstance(neuron, TiedLIF)
     form, surrogate, learned, gain = _neuron.own(neuron, "SpikingJelly")
+    if tied:
+        gain = 1.0  # it keeps the unit of its potential
     kind = type(neuron).__name__
     if step_mode not in ("m", "s"):
         raise ValueError(f"step_mode must be 'm' or 's', got {step_mode!r}")
     if form.threshold.numel() > 1 or form.leak.numel() > 1:
         raise ValueError(f"{kind} has no equal in SpikingJelly: it needs one threshold, one leak")
-    if learned - {"leak"} or ("leak" in learned and isinstance(neuron, CurrentLIF)):
+    if learned - {"leak"} or ("leak" in learned and isinstance(neuron, CurrentLIF) and not tied):
         raise ValueError(
             f"{kind} has no equal in SpikingJelly: there {', '.join(sorted(learned))} "
             "cannot be learned"
@@ -144,7 +155,7 @@ def from_snnlib(
         "v_reset": None if soft else 0.0,
         "surrogate_function": surrogate_from_snnlib(_neuron.rescaled(surrogate, gain)),
     }
-    if isinstance(neuron, CurrentLIF):
+    if isinstance(neuron, CurrentLIF) and not tied:
         assert form.synapse is not None
         node = library.CUBALIFNode(c_decay=float(form.synapse), v_decay=leak, **settings)
         node.step_mode, node.detach_reset = step_mode, neuron.detach_reset
@@ -157,8 +168,8 @@ def from_snnlib(
             "leak=0 has no equal in SpikingJelly: it needs tau > 1 (nearest: a leak above 0)"
         )
     if "leak" not in learned:
-        return library.LIFNode(tau=1 / (1 - leak), decay_input=False, **settings)
-    return library.ParametricLIFNode(init_tau=1 / (1 - leak), decay_input=False, **settings)
+        return library.LIFNode(tau=1 / (1 - leak), decay_input=tied, **settings)
+    return library.ParametricLIFNode(init_tau=1 / (1 - leak), decay_input=tied, **settings)
 
 
 def convert(

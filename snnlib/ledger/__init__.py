@@ -27,7 +27,7 @@ from snnlib.ledger.chapter import (
 from snnlib.ledger.claims import READ, VERDICTS, Claim, Claims, read_claims
 from snnlib.ledger.definitions import define
 from snnlib.ledger.evidence import MIME, Evidence, stored_evidence
-from snnlib.ledger.measurements import measure, observe
+from snnlib.ledger.measurements import joint_error, measure, observe
 from snnlib.ledger.proofs import hold, prove
 from snnlib.ledger.refutations import Data, refute
 
@@ -46,6 +46,7 @@ __all__ = [
     "define",
     "evidence",
     "hold",
+    "joint_error",
     "latex",
     "load",
     "measure",

@@ -27,8 +27,8 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
 
     Returns:
         One message for each claim without evidence, piece of evidence without a claim, wrong
-        chapter or unexpected verdict, and one if the law-level checks are too weak.  An empty
-        list is a pass.
+        chapter, unexpected verdict or proof of unknown origin, and one if the law-level checks
+        are too weak.  An empty list is a pass.
     """
     claims = read_claims(claims_path, parse=False).claims
     messages = []
@@ -46,6 +46,8 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
             seen[name] = chapter
             if claim.level == "law":
                 law_errors += found.get("mde") or [math.inf]
+            if found.get("kind") in ("prove", "hold") and not found.get("cells"):
+                messages.append(f"{name}: nothing says where its derivation was built ({chapter})")
             if claim.chapter != chapter:
                 messages.append(f"{name}: evidence in {chapter}, but registered in {claim.chapter}")
             if found.get("verdict") != claim.verdict:

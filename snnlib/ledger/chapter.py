@@ -175,7 +175,11 @@ def evidence(claim_id: str) -> Evidence:
 
 
 def built_in(claim_id: str, call: str) -> list[int] | None:
-    """Cells in which the arguments of a notebook's ledger call were built."""
+    """Cells in which the arguments of a notebook's ledger call were built.
+
+    None outside a notebook, where no evidence is kept.  Refused if the cells cannot be told, or
+    read a printed statement.
+    """
     try:
         from IPython import get_ipython
     except ImportError:
@@ -191,9 +195,13 @@ def built_in(claim_id: str, call: str) -> list[int] | None:
         call,
         modules=frozenset(k for k, v in shell.user_ns.items() if v is ledger),
         functions={k: functions[id(v)] for k, v in shell.user_ns.items() if id(v) in functions},
+        claim=claim_id,
     )
     if built is None:
-        return None
+        raise ClaimFailed(
+            f"{claim_id}: it cannot be said where the derivation was built; call ledger.{call} in "
+            "a cell of its chapter, not from a helper"
+        )
     if "printed" in built.ledger_calls:
         raise ClaimFailed(f"{claim_id}: the derivation starts from the printed statement")
     return list(built.cells)

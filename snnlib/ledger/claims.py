@@ -24,7 +24,11 @@ VERDICTS = (
     "not testable here",
 )
 _ESTABLISHED = ("definition", "proved", "measured")
+LAW_EFFECT = 0.05
+"""Largest effect of a measured law; also the largest one that needs no reason."""
+MARKS = ("", "misprint", "explored")
 READ = ("full text", "code", "summary", "recalled", "ours")
+SEVERITIES = ("misprint", "unstated assumption", "false", "library docstring")
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ class Claim:
     entries: int = 0
     level: str | None = None
     effect: float | None = None
+    effect_reason: str = ""
+    mark: str = ""
     namespace: str = ""
     corrected_by: str | None = None
     citation: str = ""
+    severity: str | None = None
     parse: Callable[[], tuple[Any, str]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -242,12 +249,45 @@ def _claim(
         raise ValueError(
             f"claim {name}: {claim.verdict} needs the full text or the code, not a {claim.read}"
         )
+    if claim.severity is not None and (
+        claim.severity not in SEVERITIES or claim.verdict not in ("refuted", "corrected")
+    ):
+        raise ValueError(
+            f"claim {name}: severity is for corrected and refuted claims, one of {SEVERITIES}, "
+            f"got {claim.severity!r} for {claim.verdict}"
+        )
     if claim.level not in (None, "law", "curve"):
         raise ValueError(f"claim {name}: level must be law or curve, got {claim.level!r}")
     if claim.entries < 0:
         raise ValueError(f"claim {name}: entries must be >= 0, got {claim.entries}")
+    if claim.mark not in MARKS:
+        raise ValueError(f"claim {name}: mark {claim.mark!r} is not in {MARKS}")
+    if claim.mark == "misprint" and claim.verdict != "corrected":
+        raise ValueError(f"claim {name}: a misprint is corrected, not {claim.verdict}")
+    _check_effect(claim)
     citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
     return replace(claim, citation=citation)
+
+
+def _check_effect(claim: Claim) -> None:
+    """Refuse an effect that is no effect, or a large one without a reason."""
+    if claim.effect is None:
+        return
+    if not claim.entries:
+        raise ValueError(f"claim {claim.id}: effect belongs to claims with entries")
+    if not 0 < claim.effect < 1:
+        raise ValueError(f"claim {claim.id}: effect must be in (0, 1), got {claim.effect}")
+    if claim.effect > LAW_EFFECT:
+        if claim.level == "law":
+            raise ValueError(
+                f"claim {claim.id}: effect of a law must be at most {LAW_EFFECT:g}, "
+                f"got {claim.effect:g}"
+            )
+        if not claim.effect_reason:
+            raise ValueError(
+                f"claim {claim.id}: effect {claim.effect:g} is above {LAW_EFFECT:g} and needs an "
+                "effect_reason"
+            )
 
 
 def _printed(name: str, text: str, namespace: str, printer: Claims) -> tuple[Any, str]:

@@ -26,6 +26,7 @@ class Evidence:
     margin: float | None = None
     mde: list[float] | None = None
     entries: int | None = None
+    effect: float | None = None
     level: str | None = None
     alpha: float | None = None
     dof: float | None = None

@@ -34,10 +34,11 @@ def measure(
 
     Every entry must lie within the two-sided critical value at the family-wise level.  The
     minimum detectable error (MDE) of an entry is the relative error of the formula's
-    parameter that this check would catch with probability 0.99.
+    parameter that this check would catch with probability 0.99.  If the largest of them exceeds
+    the `effect` that the list of claims fixes, agreement says too little: "inconclusive".
 
     Args:
-        claim_id: a claim that registers as many `entries` as are given here.
+        claim_id: a claim that registers as many `entries` as are given here, and an `effect`.
         estimate: numbers, an array of any shape.
         standard_error: of the estimates, broadcast.
         predicted: from the derived formula, broadcast.
@@ -47,10 +48,14 @@ def measure(
 
     Raises:
         ClaimFailed: if an entry deviates by more than the critical value.
-        ValueError: if the number of entries is not the registered one, or a standard error
-            is not positive.
+        ValueError: if the number of entries is not the registered one, no effect is registered,
+            or a standard error is not positive.
     """
     claim = claim_of(claim_id)
+    if claim.effect is None:
+        raise ValueError(
+            f"{claim_id} registers no effect: the smallest relative deviation that would matter"
+        )
     z, se, pred, critical = deviation(claim, estimate, standard_error, predicted, dof)
     level = loaded().level
     margin = worst_margin(z, critical)
@@ -62,10 +67,9 @@ def measure(
             f"{claim_id}: entry {worst} of {z.size} is {z.flat[worst]:+.2f} standard errors from "
             f"the prediction {pred.flat[worst]:.6g}; the limit is {critical:.2f}"
         )
-    verdict, median = "measured", float(np.median(mde))
-    if claim.effect is not None and not float(np.max(mde)) <= claim.effect:
-        verdict = "inconclusive"
-    smallest = f"{100 * median:.2g} %" if math.isfinite(median) else "undefined (prediction 0)"
+    largest = float(np.max(mde))
+    verdict = "measured" if largest <= claim.effect else "inconclusive"
+    shown = f"{100 * largest:.2g} %" if math.isfinite(largest) else "undefined (prediction 0)"
     record(
         claim,
         Evidence(
@@ -73,19 +77,23 @@ def measure(
             verdict,
             "measure",
             summary=f"{z.size} entr{'y' if z.size == 1 else 'ies'}, largest deviation "
-            f"{np.max(np.abs(z)):.2f} of {critical:.2f} standard errors, MDE {smallest}",
+            f"{np.max(np.abs(z)):.2f} of {critical:.2f} standard errors, MDE "
+            f"{'at most ' if z.size > 1 else ''}{shown} (effect {100 * claim.effect:g} %)",
             margin=margin,
             mde=floats(mde),
             entries=int(z.size),
+            effect=claim.effect,
             alpha=level,
             dof=dof,
             standard_error=floats(se),
             detail=f"False-alarm level {level:.2g} per entry ({FAMILY_LEVEL:g} for the book, "
             f"{loaded().entries} entries); "
             + ("known variance" if dof is None else f"Student t with {dof:g} degrees of freedom")
-            + f". Minimum detectable error: median {smallest}, largest "
-            f"{100 * float(np.max(mde)):.2g} %, caught with probability {DETECTION:g}. "
-            f"Median standard error {float(np.median(se)):.2g}.",
+            + f". Minimum detectable error: largest {shown}, median "
+            f"{100 * float(np.median(mde)):.2g} %, caught with probability {DETECTION:g}. "
+            f"Effect that matters: {100 * claim.effect:g} %"
+            + (f", because {html.escape(claim.effect_reason)}" if claim.effect_reason else "")
+            + f". Median standard error {float(np.median(se)):.2g}.",
         ),
     )
 
@@ -150,6 +158,39 @@ def deviation(
         raise ClaimFailed(f"{claim.id}: an estimate or a prediction is not finite")
     critical = critical_value(loaded().level, dof)
     return (est - pred) / se, se, pred, critical
+
+
+def joint_error(error: Any, dof: float, other: Any, other_dof: float) -> tuple[np.ndarray, float]:
+    r"""Standard error of the difference of two independent estimates, each with its own noise.
+
+    √(e² + o²) with the degrees of freedom of Welch and Satterthwaite,
+    (e² + o²)² / (e⁴/dof + o⁴/other_dof); the smallest of them over the entries.
+
+    Args:
+        error: estimated standard errors, an array of any shape.
+        dof: their degrees of freedom.
+        other: estimated standard errors of what they are compared with, broadcast.
+        other_dof: their degrees of freedom.
+
+    Returns:
+        Standard errors, degrees of freedom.
+
+    Raises:
+        ValueError: if degrees of freedom are not positive, or both errors of an entry are 0.
+
+    Example:
+        >>> error, dof = joint_error(3.0, 19, 4.0, 9)
+        >>> float(error), round(dof, 1)
+        (5.0, 19.1)
+    """
+    for name, value in (("dof", dof), ("other_dof", other_dof)):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value!r}")
+    first, second = np.square(error, dtype=np.float64), np.square(other, dtype=np.float64)
+    both = first + second
+    if not np.all(both > 0):
+        raise ValueError("error and other must not both be 0 in an entry")
+    return np.sqrt(both), float(np.min(both**2 / (first**2 / dof + second**2 / other_dof)))
 
 
 def floats(array: np.ndarray) -> list[float] | None:

@@ -36,13 +36,14 @@ def prove(claim_id: str, derived: Any, where: Mapping[Any, Any] | None = None) -
 
     Raises:
         ClaimFailed: if they differ; the message names a point at which they do.
-        ValueError: if the comparison is undecided.
+        ValueError: if the comparison is undecided, or holds a floating-point number.
     """
     sympy = require("sympy", "book")
     from snnlib.ledger import decide
 
     claim = claim_of(claim_id)
     cells = built_in(claim_id, "prove")
+    _refuse_inexact(claim_id, derived, *(where or {}).values())
     statement = _put_in(claim, statement_of(claim, "prove"), where)
     if isinstance(derived, sympy.Eq):
         if not isinstance(statement, sympy.Eq):
@@ -79,13 +80,16 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
     Args:
         claim_id: a claim; if it has a printed relation, one of `relation` must be that
             relation (with `where` put in), up to a positive monomial in its symbols.
-        relation: a SymPy relational or a list of them; each must be decided true.
+        relation: a SymPy relational or a list of them; each must be decided true.  One that
+            SymPy would decide by itself is passed with `evaluate=False`.
         where: values of printed symbols, derived elsewhere.
 
     Raises:
         ClaimFailed: if a relation is false, or none of them is the printed one.
-        ValueError: if a relation is undecided.
+        ValueError: if a relation is undecided, is a bare truth value, or holds a floating-point
+            number: runs are observed or measured.
     """
+    sympy = require("sympy", "book")
     from snnlib.ledger import decide
 
     claim = claim_of(claim_id)
@@ -93,6 +97,13 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
     relations = list(relation) if isinstance(relation, list | tuple) else [relation]
     if not relations:
         raise ValueError(f"{claim_id}: relation is empty")
+    _refuse_inexact(claim_id, *relations, *(where or {}).values())
+    if false := [item for item in relations if item in (sympy.false, False)]:
+        raise ClaimFailed(f"{claim_id}: {len(false)} of the relations evaluate to false")
+    if any(item in (sympy.true, True) for item in relations):
+        raise ValueError(
+            f"{claim_id}: a bare True does not say what is true; relations need evaluate=False"
+        )
     reasons = []
     for item in relations:
         reason = settled(claim_id, decide.decide(item), f"{item} is false", item)
@@ -113,6 +124,18 @@ def hold(claim_id: str, relation: Any, where: Mapping[Any, Any] | None = None) -
             detail=". ".join(reasons) + "." + said_built(cells) + _said_where(claim, where),
         ),
     )
+
+
+def _refuse_inexact(claim_id: str, *expressions: Any) -> None:
+    """Refuse floating-point numbers: what holds for some of them is no proof."""
+    sympy = require("sympy", "book")
+    for expression in expressions:
+        found = sorted(map(str, sympy.sympify(expression).atoms(sympy.Float)))
+        if found:
+            raise ValueError(
+                f"{claim_id}: {found[0]} is a floating-point number, which proves nothing; "
+                "use observe or measure"
+            )
 
 
 def settled(claim_id: str, decision: Decision, failure: str, subject: Any) -> str:

@@ -12,10 +12,12 @@ _MODULE = frozenset({"ledger"})
 
 
 class Slice(NamedTuple):
-    """Cells (execution counts) that a value rests on, and the calls they make to the ledger."""
+    """What a value rests on: cells (execution counts), their calls to the ledger, statements."""
 
     cells: tuple[int, ...]
     ledger_calls: tuple[str, ...]
+    statements: tuple[tuple[int, ast.stmt], ...]
+    """Cell and statement, in the order of execution; the last holds the call."""
 
 
 def _parse(source: str) -> ast.Module | None:
@@ -27,10 +29,20 @@ def _parse(source: str) -> ast.Module | None:
 
 
 def _names_read(tree: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    added_to = (n.target for n in ast.walk(tree) if isinstance(n, ast.AugAssign))
+    return read | {n.id for n in added_to if isinstance(n, ast.Name)}
 
 
-def _names_bound(statement: ast.stmt) -> set[str]:
+def _root(node: ast.AST) -> str | None:
+    """Name at the start of a chain of attributes and items."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _names_bound(statement: ast.stmt, modules: frozenset[str] = frozenset()) -> set[str]:
+    """Names that a statement binds, or whose objects it may change in place."""
     bound = {
         n.id
         for n in ast.walk(statement)
@@ -38,15 +50,35 @@ def _names_bound(statement: ast.stmt) -> set[str]:
     }
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         bound.add(statement.name)
-    # a method call or an item assignment may change its object in place
+        return bound  # what its body changes, a call changes
     for node in ast.walk(statement):
+        changed = None
         if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            root: ast.AST = node
-            while isinstance(root, ast.Subscript | ast.Attribute):
-                root = root.value
-            if isinstance(root, ast.Name):
-                bound.add(root.id)
+            changed = _root(node)
+        elif (  # algebra.declare(...), rows.append(...): called for its effect alone
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Attribute)
+        ):
+            changed = _root(node.value.func)
+        if changed and changed not in modules:
+            bound.add(changed)
     return bound
+
+
+def _imported(trees: Sequence[ast.Module | None]) -> frozenset[str]:
+    """Names that import statements bind."""
+    return frozenset(
+        (alias.asname or alias.name).partition(".")[0]
+        for tree in trees
+        if tree is not None
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    )
+
+
+_READERS = frozenset({"read_claims", "statement_of", "claim_of"})
 
 
 class _Names(NamedTuple):
@@ -67,8 +99,21 @@ class _Names(NamedTuple):
         return None
 
     def calls(self, tree: ast.AST) -> set[str]:
-        """Every function of the ledger that is called below a node."""
-        return {name for name in map(self.called, ast.walk(tree)) if name}
+        """Every function of the ledger that is called below a node.
+
+        What can read a printed statement counts wherever its name comes from.
+        """
+        found = {name for name in map(self.called, ast.walk(tree)) if name}
+        for node in ast.walk(tree):
+            name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
+            if name in _READERS or (name == "printed" and isinstance(node, ast.Attribute)):
+                found.add("printed")
+        return found
+
+
+def _names_claim(call: ast.Call, claim: str | None) -> bool:
+    first = call.args[0] if call.args else None
+    return isinstance(first, ast.Constant) and first.value == claim
 
 
 def notebook_slice(
@@ -77,8 +122,9 @@ def notebook_slice(
     *,
     modules: frozenset[str] = _MODULE,
     functions: Mapping[str, str] | None = None,
+    claim: str | None = None,
 ) -> Slice | None:
-    """Trace the arguments of the last ledger call back through the cells that built them.
+    """Trace the arguments of a ledger call back through the cells that built them.
 
     Args:
         history: sources of the executed cells, index = execution count; the last one makes
@@ -86,6 +132,8 @@ def notebook_slice(
         call: name of the ledger function that was called, for example "prove".
         modules: names that the notebook gave to the ledger.
         functions: names that it gave to functions of the ledger, with their own names.
+        claim: identity that the call names, where a cell makes several; else, or where none of
+            them names it, all calls of the last cell are traced.
 
     Returns:
         The slice, or None if the call is not in the last cell (it came from a helper).
@@ -99,32 +147,43 @@ def notebook_slice(
         return None
     names = _Names(modules, functions or {})
     own = names.modules | set(names.functions)
-    last = _parse(history[-1])
+    trees = [_parse(source) for source in history]
+    last = trees[-1]
     if last is None or call not in names.calls(last):
         return None
+    imported = own | _imported(trees)
     wanted: set[str] = set()
     calls: set[str] = set()
-    for node in ast.walk(last):
-        if isinstance(node, ast.Call) and names.called(node) == call:
-            wanted |= {name for arg in node.args[1:] for name in _names_read(arg)}
-            wanted |= {name for kw in node.keywords for name in _names_read(kw.value)}
-            for argument in (*node.args[1:], *(kw.value for kw in node.keywords)):
-                calls |= names.calls(argument)
+    made = [
+        (statement, node)
+        for statement in last.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call) and names.called(node) == call
+    ]
+    named = [(statement, node) for statement, node in made if _names_claim(node, claim)]
+    for _, node in named or made:
+        for argument in (*node.args[1:], *(kw.value for kw in node.keywords)):
+            wanted |= _names_read(argument)
+            calls |= names.calls(argument)
+    target = (named or made)[-1][0]
     wanted -= own
-    cells: list[int] = []
+    cells, taken = [len(history) - 1], [(len(history) - 1, target)]
     for index in range(len(history) - 1, -1, -1):
-        tree = _parse(history[index])
-        if tree is None:
-            continue
-        used = index == len(history) - 1
-        for statement in reversed(tree.body):
-            if isinstance(statement, ast.Import | ast.ImportFrom):
+        tree, used = trees[index], False
+        for statement in reversed(tree.body if tree else []):
+            if statement is target or isinstance(statement, ast.Import | ast.ImportFrom):
+                if statement is target and _names_bound(statement, imported) & wanted:
+                    wanted |= _names_read(statement) - own
+                    calls |= names.calls(statement)
                 continue
-            bound = _names_bound(statement)
-            if bound & wanted:
+            if index == len(history) - 1 and statement.lineno > target.lineno:
+                continue  # runs after the call
+            if _names_bound(statement, imported) & wanted:
                 used = True
                 wanted |= _names_read(statement) - own
                 calls |= names.calls(statement)
-        if used:
+                taken.append((index, statement))
+        if used and index not in cells:
             cells.append(index)
-    return Slice(tuple(sorted(cells)), tuple(sorted(calls)))
+    calls.discard(call)
+    return Slice(tuple(sorted(cells)), tuple(sorted(calls)), tuple(reversed(taken)))

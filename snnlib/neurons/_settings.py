@@ -63,8 +63,25 @@ class Settings:
     ) -> Settings:
         """The settings of a function's call, with a reset that its neuron knows."""
         check_choice("reset", reset, known)
-        surrogate = Surrogate("arctan") if surrogate is None else surrogate
+        surrogate = as_surrogate(surrogate)
         return cls(reset, surrogate, detach_reset, relative=False, check=True)
+
+
+def as_surrogate(surrogate: Surrogate | None) -> Surrogate:
+    """The surrogate that was asked for, refused at once if it is none.
+
+    Raises:
+        ValueError: If it is a name, or another library's.
+    """
+    if surrogate is None:
+        return Surrogate("arctan")
+    if not callable(getattr(surrogate, "derivative", None)):
+        raise ValueError(
+            "surrogate must be a snnlib.surrogate.Surrogate or None, got "
+            f'{surrogate!r}: Surrogate("arctan") for a shape by its name, or '
+            "snnlib.interop.<library>.surrogate_to_snnlib(...) for one of another library"
+        )
+    return surrogate
 
 
 class LearnedStart(Protocol):

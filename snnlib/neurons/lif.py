@@ -47,6 +47,7 @@ from snnlib.neurons._settings import (
     LearnedStart,
     Settings,
     ThresholdGradient,
+    as_surrogate,
     brief,
     constant,
 )
@@ -223,7 +224,7 @@ class LIF(Layer):
             check_strict("threshold", threshold, math.inf, f'with "{threshold_gradient}"')
         leak = constant("leak", leak, learn_leak, f"learn_leak=True, {function}")
         self.reset = reset
-        self.surrogate = Surrogate("arctan") if surrogate is None else surrogate
+        self.surrogate = as_surrogate(surrogate)
         self.detach_reset = detach_reset
         self.threshold_gradient = threshold_gradient
         self.learn_threshold, self.learn_leak = learn_threshold, learn_leak

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from snnlib.neurons._checks import check_choice, check_export, fitted, floating, sequence
 from snnlib.neurons._recursion import add_up, block
+from snnlib.neurons._settings import as_surrogate
 from snnlib.neurons._weight import check_width, draw_
 from snnlib.surrogate import Surrogate
 
@@ -128,7 +129,7 @@ def spiking_lstm(
         current,
         weight,
         initial,
-        Surrogate("arctan") if surrogate is None else surrogate,
+        as_surrogate(surrogate),
         -2.0 if activation == "printed" else 2.0,
     )
 
@@ -174,7 +175,7 @@ class SpikingLSTM(nn.Module):
         check_choice("activation", activation, get_args(Activation))
         super().__init__()
         self.activation: Activation = activation
-        self.surrogate = Surrogate("arctan") if surrogate is None else surrogate
+        self.surrogate = as_surrogate(surrogate)
         self.weight = nn.Parameter(torch.empty(4 * width, width))
         self.reset_parameters(generator)
 

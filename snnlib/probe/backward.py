@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from snnlib.dialects.running import Time
 from snnlib.probe.capture import Entry, observe
+from snnlib.probe.likeness import common
 from snnlib.probe.moments import by_step, central, joined
 from snnlib.resets import GATES
 
@@ -25,12 +26,15 @@ class Gradients(NamedTuple):
         square: E[(dL/du)²].
         slope: E[(∂x/∂u)²] at the last step of each layer, [layer]; NaN where nothing flows back.
         constants: Size of the gradient of the learned constants inside of the layers, by name.
+        coherence: Likeness of the currents' gradients of two samples, for the same gradient by
+            their outputs, [layer]; NaN where that is not known.
     """
 
     variance: Tensor
     square: Tensor
     slope: Tensor
     constants: dict[str, float]
+    coherence: Tensor
 
 
 def gradients(
@@ -65,7 +69,9 @@ def gradients(
             visit=lambda *_: None,
             branch=branches.branch_off,
             output=branches.keep,
-            then=lambda output: branches.differentiate(_value(output, loss, seed)),
+            then=lambda output: branches.differentiate(
+                _value(output, loss, seed), _shared_value(output, seed)
+            ),
         )
     rows, slopes = [], []
     for entry in entries:
@@ -74,8 +80,14 @@ def gradients(
         slope = _slope(entry, total, branches.by_output.get(entry.name))
         slopes.append(float(slope.double().square().mean()))  # NaN where nothing flows back
     variance, square = joined(rows)
-    slope = torch.tensor(slopes, dtype=torch.float64)
-    return Gradients(variance, square, slope, branches.constants)
+    shared = [common(branches.by_current(entry, shared=True)) for entry in entries]
+    return Gradients(
+        variance,
+        square,
+        torch.tensor(slopes, dtype=torch.float64),
+        branches.constants,
+        torch.tensor(shared, dtype=torch.float64),
+    )
 
 
 class _Branches:
@@ -85,6 +97,7 @@ class _Branches:
         self.currents: dict[str, list[Tensor]] = {}
         self.spikes: dict[str, Tensor] = {}
         self.by_input: dict[int, Tensor | None] = {}  # by id of the current
+        self.by_shared: dict[int, Tensor | None] = {}  # likewise, of the same for all samples
         self.by_output: dict[str, Tensor | None] = {}
         self.constants: dict[str, float] = {}
         self._order: list[Tensor] = []  # of all currents
@@ -106,7 +119,14 @@ class _Branches:
             if parameter.requires_grad:
                 self._learned[f"{entry.name.partition('#')[0]}.{name}"] = parameter
 
-    def differentiate(self, value: Tensor) -> None:
+    def differentiate(self, value: Tensor, shared: Tensor | None) -> None:
+        """Take the derivatives of the loss, and of what is the same function of all samples."""
+        if shared is not None and shared.requires_grad:
+            found = torch.autograd.grad(shared, self._order, allow_unused=True, retain_graph=True)
+            self.by_shared = dict(zip(map(id, self._order), found, strict=True))
+        self._differentiate(value)
+
+    def _differentiate(self, value: Tensor) -> None:
         """Take the derivatives of the loss; None where nothing flows back."""
         outputs = {name: made for name, made in self.spikes.items() if made.requires_grad}
         wanted = [*self._order, *outputs.values(), *self._learned.values()]
@@ -119,12 +139,12 @@ class _Branches:
         for name, gradient in zip(self._learned, rest[len(outputs) :], strict=True):
             self.constants[name] = 0.0 if gradient is None else float(gradient.norm())
 
-    def by_current(self, entry: Entry) -> Tensor:
+    def by_current(self, entry: Entry, shared: bool = False) -> Tensor:
         """dL/di of a layer at all steps, [T, batch, ...]."""
-        blocks = []
+        blocks, gradients = [], self.by_shared if shared else self.by_input
         whole = entry.spiking.sequence and not entry.inner
         for current in self.currents[entry.name]:
-            found = self.by_input[id(current)]
+            found = gradients.get(id(current))
             gradient = torch.zeros_like(current) if found is None else found
             blocks.append(gradient.detach() if whole else gradient.detach()[None])
         return torch.cat(blocks)
@@ -137,8 +157,20 @@ def _value(output: Any, loss: Callable[[Any], Tensor] | None, seed: int) -> Tens
         return (first * _cotangent(first, seed)).sum()
     value = loss(output)
     if not isinstance(value, Tensor) or value.numel() != 1:
-        raise ValueError(f"loss must return a scalar tensor, got {value!r}")
+        what = (
+            f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        )
+        raise ValueError(f"loss must return a scalar tensor, such as its mean, got {what}")
     return value
+
+
+def _shared_value(output: Any, seed: int) -> Tensor | None:
+    """The output weighted at random by its last dimension, the same for all steps and samples."""
+    first = _first(output)
+    if not isinstance(first, Tensor) or not first.is_floating_point() or not first.dim():
+        return None
+    weights = _cotangent(first.reshape(-1, first.shape[-1])[0], seed)
+    return (first * weights).sum()
 
 
 def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from snnlib.probe.constants import Unstable
 from snnlib.probe.layer import LayerDiagnosis
+from snnlib.probe.likeness import Likeness
 
 __all__ = ["Facts", "Finding"]
 
@@ -19,7 +20,8 @@ class Finding(NamedTuple):
     Attributes:
         kind: "unstable constant", "not finite", "exploding potential", "weak input", "dead",
             "dies later", "saturated", "positive drive", "negative drive", "silent neurons",
-            "extinction risk", "surrogate misses", "vanishing gradient" or "exploding gradient".
+            "extinction risk", "surrogate misses", "vanishing gradient", "exploding gradient",
+            "inputs alike" or "gradients apart".
         layer: Name of the layer where it starts.
         step: The step where it starts; None if it concerns all.
         sentence: What is wrong.
@@ -57,6 +59,8 @@ class Facts(NamedTuple):
         potentials: Some of its potentials at the last step.
         shape: Shape of its surrogate if it is one of ours, else one that its library has.
         library: Where its neuron comes from.
+        likeness: Of its spikes for the samples.
+        coherence: Likeness of the gradients of two samples for the same gradient by their outputs.
         unstable: A constant of it outside its range; None if all are within.
         norms: Normalizations in front, which take the scale of its weights away.
         between: What else lies between its weights and its neurons, in words; empty for nothing.
@@ -88,6 +92,8 @@ class Facts(NamedTuple):
     potentials: Tensor
     shape: str
     library: str
+    likeness: Likeness
+    coherence: float
     unstable: Unstable | None = None
     norms: tuple[str, ...] = ()
     between: str = ""

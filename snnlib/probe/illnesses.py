@@ -16,6 +16,7 @@ from scipy.optimize import brentq
 from snnlib.meanfield import matched_sharpness
 from snnlib.probe.facts import Facts, Finding
 from snnlib.probe.remedies import initialize, livelier, shifted_back
+from snnlib.probe.telling import gradients_apart, inputs_alike
 from snnlib.surrogate import Surrogate
 
 __all__ = ["Facts", "Finding", "findings"]
@@ -92,11 +93,13 @@ def _exploding_potential(layers: Sequence[Facts]) -> list[Finding]:
     for k, f in enumerate(layers):
         # Methods give potentials unit variance: below a threshold of 1 that is the scale.
         scale = max(f.row.threshold, 1.0)
+        above = f.row.threshold > 0
+        times = f"{f.largest / f.row.threshold:.3g} times the " if above else "at "
         if f.largest > 100 * scale:
             gain = "" if f.row.gain is None else f" (gain {f.row.gain:.3g})"
             sentence = (
                 f"potentials of {_which(layers, k)} reach {f.largest:.3g}, "
-                f"at threshold {f.row.threshold:.3g}{gain}"
+                f"{times}threshold {f.row.threshold:.3g}{gain}"
             )
             remedy = initialize(layers, f) if f.driven else livelier(f)
             return [Finding("exploding potential", f.row.name, None, sentence, remedy)]
@@ -357,6 +360,11 @@ def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
     return _call(f, math.exp(brentq(excess, -LOG_SHARPNESS, LOG_SHARPNESS, xtol=1e-4)))
 
 
+def _gradients_apart(layers: Sequence[Facts]) -> list[Finding]:
+    """Unless the surrogate is wrong by itself, which goes first."""
+    return [] if _surrogate(layers) or _gradient(layers) else gradients_apart(layers)
+
+
 Look: TypeAlias = Callable[[Sequence[Facts]], list[Finding]]
 CAUSES: tuple[Look, ...] = (
     _exploding_potential,
@@ -371,4 +379,6 @@ CONSEQUENCES: tuple[Look, ...] = (
     _extinction_risk,
     _surrogate,
     _gradient,
+    inputs_alike,
+    _gradients_apart,
 )

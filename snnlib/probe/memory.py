@@ -62,7 +62,9 @@ def _again(finding: Finding, facts: dict[str, Facts]) -> Finding:
     other = ""
     if layer is not None and finding.kind in ("weak input", "dead", "silent neurons"):
         other = livelier(layer._replace(affine=False))
-    remedy = f"{other}  # since this was not enough: {finding.remedy}" if other else finding.remedy
+    if not other or other == finding.remedy:
+        return finding._replace(sentence=sentence)
+    remedy = f"{other}  # since this was not enough: {finding.remedy}"
     return finding._replace(sentence=sentence, remedy=remedy)
 
 

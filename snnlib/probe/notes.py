@@ -78,8 +78,9 @@ def _normalized(connections: Sequence[Connection], expected: Predictions) -> lis
     undone = [(c, norm) for c, norm in found if norm.undoes]
     if undone:
         behind = [name for name, start in expected.started.items() if start == "norm"]
+        take = "takes" if len({norm.name for _, norm in undone}) == 1 else "take"
         notes.append(
-            f"{listed(n.name for _, n in undone)} take the scale of the weights "
+            f"{listed(n.name for _, n in undone)} {take} the scale of the weights "
             f"{listed(c.name for c, _ in undone)} away: what counts is the norm's own scale and "
             "shift, the threshold and the leak"
             + (f"; from these the rate is predicted in {listed(behind)}" if behind else "")

@@ -18,7 +18,7 @@ def initialize(layers: Sequence[Facts], blamed: Facts | None = None) -> str:
     """The call that draws all weights anew.
 
     Behind synapses the one that counts their sums; where normalizations take the scale of the
-    weights away, with theirs.
+    weights away, with theirs; where the layer is an output, with its weights too.
 
     Args:
         layers: All layers.
@@ -28,9 +28,14 @@ def initialize(layers: Sequence[Facts], blamed: Facts | None = None) -> str:
         The call.
     """
     call = INITIALIZE_SYNAPSES if any(f.synapse for f in layers) else INITIALIZE
+    more = ""
     if blamed is not None and blamed.norms:
-        return call.replace("example=batch", 'example=batch, norms="scale"')
-    return call
+        more += ', norms="scale"'
+    output = blamed is not None and blamed.driven and not blamed.feeds
+    if blamed is not None and output and (blamed.norms or not blamed.silent):
+        # It is left as it is otherwise; a silent one is woken by its weights' scale alone.
+        more += ', readout="draw"'
+    return call.replace("example=batch", f"example=batch{more}")
 
 
 def livelier(f: Facts) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from snnlib import _html
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis"]
 
 RECOMMENDED = "snnlib.init.initialize_(model, example=batch)"
+SCREEN = 24  # layers that are shown one by one
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,7 +77,20 @@ class Diagnosis:
         return f"Diagnosis({len(self.layers)} layers, {self._steps()} steps: {found})"
 
     def __str__(self) -> str:
-        rows = _table(self.layers)
+        return self.text(full=len(self.layers) <= SCREEN)
+
+    def text(self, *, full: bool = True) -> str:
+        """The table and the sentences; of a deep network equal layers may share a row.
+
+        Args:
+            full: Whether every layer has a row of its own, as `print` shows up to 24 layers. Else
+                layers in succession that are alike (threshold, leak, reset, size; rates within a
+                factor of 1.5) are one, with their mean.
+
+        Returns:
+            The text.
+        """
+        rows = _table(self.layers) if full else _grouped(self.layers, self._blamed())
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
@@ -85,10 +100,20 @@ class Diagnosis:
             for row in rows
         ]
         verdict = [self.verdict] if self.verdict else []
+        if not full:
+            lines.append(f"{len(self.layers)} layers; all of them: print(diagnosis.text())")
         return "\n".join([*lines, "", self._cost(), *self.notes, "", *self._sentences(), *verdict])
+
+    def _blamed(self) -> set[str]:
+        return {finding.layer for finding in self.findings}
 
     def _repr_html_(self) -> str:
         head, *body = _table(self.layers)
+        whole = ""
+        if len(self.layers) > SCREEN:
+            every = _html.table(head, body)
+            whole = f"<details><summary>all {len(body)} layers</summary>{every}</details>"
+            head, *body = _grouped(self.layers, self._blamed())
         notes = "".join(f"<p>{escape(text)}</p>" for text in (self._cost(), *self.notes))
         if self.findings:
             said = "".join(
@@ -104,7 +129,7 @@ class Diagnosis:
             "± is the spread over networks of this width"
         )
         verdict = f"<p>{escape(self.verdict)}</p>" if self.verdict else ""
-        return f"{verdict}{said}{_html.table(head, body, caption)}{notes}"
+        return f"{verdict}{said}{_html.table(head, body, caption)}{whole}{notes}"
 
     def plot(self) -> Figure:
         """Draw rate, Var[u] and gradient by layer, first and last step, with the prediction.
@@ -158,6 +183,61 @@ def _table(layers: Sequence[LayerDiagnosis]) -> list[list[str]]:
         cells += [f"{layer.never:.1%}", _text(layer.extinction), _text(layer.operations)]
         rows.append(cells)
     return rows
+
+
+def _grouped(layers: Sequence[LayerDiagnosis], blamed: Collection[str]) -> list[list[str]]:
+    """As `_table`, with one row for layers in succession that are alike and not blamed."""
+    groups: list[list[int]] = []
+    for k, layer in enumerate(layers):
+        first = layers[groups[-1][0]] if groups else None
+        apart = first is None or {layer.name, first.name} & set(blamed) or not _alike(first, layer)
+        if apart:
+            groups.append([])
+        groups[-1].append(k)
+    head, *rows = _table(layers)
+    result = [head]
+    for group in groups:
+        if len(group) == 1:
+            result.append(rows[group[0]])
+            continue
+        means = _table([_mean_of([layers[k] for k in group])])[1]
+        result.append([f"{rows[group[0]][0]} ... {rows[group[-1]][0]} ({len(group)})", *means[1:]])
+    return result
+
+
+def _alike(one: LayerDiagnosis, two: LayerDiagnosis) -> bool:
+    same = all(
+        a == b or (a != a and b != b)
+        for a, b in (
+            (one.threshold, two.threshold),
+            (one.leak, two.leak),
+            (one.reset, two.reset),
+            (one.width, two.width),
+            (one.predicted_rate is None, two.predicted_rate is None),
+            (one.gain is None, two.gain is None),
+        )
+    )
+    low, high = sorted((float(one.rate.nanmean()), float(two.rate.nanmean())))
+    return same and high <= 1.5 * low + 1e-3
+
+
+def _mean_of(group: Sequence[LayerDiagnosis]) -> LayerDiagnosis:
+    """The first of some layers with the means of all in place of its measurements."""
+
+    def mean(name: str) -> Any:
+        values = [getattr(layer, name) for layer in group]
+        if any(value is None for value in values):
+            return None
+        if not isinstance(values[0], Tensor):
+            return sum(values) / len(values)
+        return torch.stack([value.nanmean() for value in values]).nanmean().reshape(1)
+
+    names = (
+        *("gain", "rate", "variance", "gradient_variance", "predicted_rate"),
+        *("predicted_variance", "rate_spread", "variance_spread", "never", "extinction"),
+        *("operations", "multiplications"),
+    )
+    return replace(group[0], **{name: mean(name) for name in names})
 
 
 def _text(value: float | None) -> str:

@@ -19,6 +19,7 @@ from snnlib.probe.constants import unstable
 from snnlib.probe.driving import driving, effective_gain
 from snnlib.probe.facts import Facts
 from snnlib.probe.layer import LayerDiagnosis
+from snnlib.probe.likeness import likeness
 from snnlib.probe.prediction import Prediction
 from snnlib.probe.statistics import Statistics
 from snnlib.probe.tally import Tally
@@ -153,6 +154,8 @@ def facts(
         potentials=tally.potentials.get(entry.name, torch.zeros(0, dtype=torch.float64)),
         shape=_shape(entry),
         library=entry.spiking.library,
+        likeness=likeness(torch.cat(tally.spikes[entry.name])),
+        coherence=float(back.coherence[index]) if back else nan,
         feeds=any(entry.name == layer.name for c in tally.connections for layer in c.fed_by),
         unstable=unstable(entry),
         norms=tuple({n.name: None for c in weights for n in c.norms if n.undoes}),

@@ -1,0 +1,67 @@
+r"""How alike two samples are to a layer, forward in its spikes and back in its gradients.
+
+Of the samples' values z_b [T·N], the likeness of a pair is ⟨z_b, z_b'⟩ over the mean of ⟨z_b, z_b⟩.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Likeness", "common", "likeness"]
+
+
+class Likeness(NamedTuple):
+    """Of all pairs of samples; NaN for fewer than two samples or no spikes.
+
+    Attributes:
+        pairs: Each pair.
+        mean: Over pairs, 1 if all samples make the same spikes.
+        spread: Standard deviation over pairs.
+    """
+
+    pairs: Tensor
+    mean: float
+    spread: float
+
+    def follows(self, other: Likeness) -> float:
+        """Correlation over pairs with another layer's; NaN where one does not vary."""
+        size = min(len(self.pairs), len(other.pairs))
+        if size < 2 or len(self.pairs) != len(other.pairs):
+            return float("nan")
+        both = torch.stack([self.pairs, other.pairs])
+        both = both - both.mean(1, keepdim=True)
+        norms = both.norm(dim=1)
+        return float(both[0] @ both[1] / norms.prod()) if bool((norms > 0).all()) else float("nan")
+
+
+def likeness(spikes: Tensor) -> Likeness:
+    """Of the spikes [T, B, N] of a layer.
+
+    Args:
+        spikes: Nonzero where a neuron fired.
+
+    Returns:
+        Likeness of the pairs of different samples.
+
+    Example:
+        >>> likeness(torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])).mean
+        1.0
+    """
+    gram = _gram(spikes)
+    above = torch.ones_like(gram, dtype=torch.bool).triu(1)
+    pairs = gram[above] / gram.diagonal().mean()
+    spread = pairs.std() if len(pairs) > 1 else torch.tensor(torch.nan)
+    return Likeness(pairs, float(pairs.mean()), float(spread))
+
+
+def common(gradient: Tensor) -> float:
+    """Mean likeness of the gradients [T, B, ...] of different samples; NaN if there are none."""
+    return likeness(gradient.flatten(2)).mean if gradient.dim() > 2 else float("nan")
+
+
+def _gram(values: Tensor) -> Tensor:
+    rows = values.transpose(0, 1).flatten(1).double()
+    return rows @ rows.T
