@@ -24,7 +24,6 @@ NO_NUMBER: dict[str, Any] = {
     **{"list": [], "dict": {}, "imaginary": 1j, "NaN": math.nan},
     **{"complex tensor": torch.tensor(1j), "NaN tensor": torch.tensor(math.nan)},
     **{"empty tensor": torch.empty(0), "empty array": np.empty((0, 0))},
-    **{"meta tensor": torch.empty(3, 2, 4, device="meta")},
     **{"tensor with NaN": torch.tensor([0.3, math.nan]), "array with NaN": np.array([1, math.nan])},
 }
 """What no argument that is one number may be."""

@@ -198,7 +198,7 @@ def test_deeper_networks_and_smaller_gains_die_more_often(a, b, threshold, width
         )
 
     chain = [dead(large, depth), dead(small, depth), dead(small, depth + 1)]
-    assert 0 <= chain[0] and chain[-1] <= 1 + 1e-12
+    assert chain[0] >= 0 and chain[-1] <= 1 + 1e-12
     assert chain[0] <= chain[1] + 1e-9 and chain[1] <= chain[2] + 1e-9
 
 

@@ -110,16 +110,13 @@ def _binds(node: ast.stmt) -> set[str]:
 def calls(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
     """Each call of `ledger.prove` or `ledger.hold`, with the claim that it names."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("prove", "hold")
-            and isinstance(node.func.value, ast.Name)
-            and node.func.value.id == "ledger"
-        ):
-            first = node.args[0]
+        function = node.func if isinstance(node, ast.Call) else None
+        if not isinstance(function, ast.Attribute) or function.attr not in ("prove", "hold"):
+            continue
+        if isinstance(function.value, ast.Name) and function.value.id == "ledger":
+            first = node.args[0]  # type: ignore[attr-defined]
             named = isinstance(first, ast.Constant) and isinstance(first.value, str)
-            yield node.func.attr, str(first.value) if named else None
+            yield function.attr, str(first.value) if named else None
 
 
 def proofs(path: Path) -> list[Proof]:

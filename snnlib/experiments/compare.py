@@ -32,7 +32,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from snnlib._checks import scalars
+from snnlib._checks import real, scalars
 from snnlib.experiments.paired import Difference, difference, resolvable, seeds_needed
 
 __all__ = [
@@ -137,6 +137,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
+    p_values = [float(real("p_values", p)) for p in p_values]
     if not all(0 <= p <= 1 for p in p_values):
         raise ValueError(f"p_values must be in [0, 1], got {list(p_values)}")
     order = sorted(range(len(p_values)), key=lambda k: p_values[k])

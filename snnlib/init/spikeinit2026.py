@@ -150,6 +150,7 @@ def gain(
     ) ** 2
 
 
+@scalars("threshold", "leak", "rate", "input_gain")
 def spikeinit2026_(
     weight: Tensor,
     threshold: float = 1.0,

@@ -89,6 +89,8 @@ def steady_state(*, threshold: float, leak: float, rate: float) -> SteadyState:
     mu = -c * s
     density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
     second = (mu**2 + s**2) * (1 - leak**2 * (1 - rate))
+    if not math.isfinite(second):
+        raise ValueError(f"threshold must have a finite square, got {threshold!r}")
     return SteadyState(mu, s, math.sqrt(second + leak**2 * s * (theta + mu) * density))
 
 

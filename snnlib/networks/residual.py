@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnlib._checks import real
 from snnlib.networks.feed_forward import FeedForward
 from snnlib.networks.residual_block import ResidualBlock
 from snnlib.networks.settings import PerLayer, check_integer, lif_layers, per_layer
@@ -160,6 +161,7 @@ def _check_numbers(
         raise ValueError(f"hidden must be None or a number of neurons >= 0, got {hidden!r}")
     if hidden is not None and hidden < 0:
         raise ValueError(f"hidden must be None or a number of neurons >= 0, got {hidden!r}")
+    real("width", width)
     if not 0 < width < math.inf:
         raise ValueError(f"width must be positive and finite, got {width!r}")
     if not 0 < input_gain < math.inf:
