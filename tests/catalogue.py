@@ -94,8 +94,12 @@ def _module(kind: type, current: Callable[[], Tensor] = currents, **arguments: A
 
 def _network(build: Callable[..., Any], *shape: int, **arguments: Any) -> Call:
     def step(**given: Any) -> Any:
+        network = build(generator=generator(), **given)
+        sized = [name for name in ("sizes", "shape") if name in arguments]
+        if any(given[name] is not arguments[name] for name in sized):
+            return None  # made for other inputs
         with torch.no_grad():
-            return build(generator=generator(), **given)(torch.rand(T, BATCH, *shape))
+            return network(torch.rand(T, BATCH, *shape))
 
     return Call(f"networks.{build.__name__}", step, arguments, declared=build)
 

@@ -91,7 +91,7 @@ def gain_for_rate(
         raise ValueError(f"rate must be in (0, 1/2), got {rate!r}")
     if not 1e-15 < threshold < 1e15:  # squares of float32 numbers
         raise ValueError(f"threshold must be positive, in [1e-15, 1e15], got {threshold!r}")
-    if not isinstance(steps, float | int):
+    if not (isinstance(steps, float) and steps == math.inf):
         steps = real("steps", steps)
     if steps != math.inf and (not steps >= 1 or int(steps) != steps):
         raise ValueError(f"steps must be an integer >= 1 or infinite, got {steps!r}")

@@ -33,6 +33,8 @@ def number(name: str, value: float | Tensor) -> float | Tensor:
     if isinstance(value, Tensor):
         if value.is_complex() or value.dtype == torch.bool:
             raise ValueError(f"{name} must be real and {_range(high)}, got {brief_kind(value)}")
+        if not value.numel():
+            raise ValueError(f"{name} must hold a number, got {brief_kind(value)}")
         return value
     try:
         real = float(value)
