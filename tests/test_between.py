@@ -303,7 +303,7 @@ def test_the_gain_is_that_of_what_reaches_the_weight(name):
     with torch.random.fork_rng():
         torch.manual_seed(8)
         model = Residual(join)
-    report = initialize_(model, "micheli2024", example=batch(), generator=seeded(7))
+    report = initialize_(model, "micheli2024", example=batch(), generator=seeded(7), readout="draw")
     p = 0.5 * math.erfc(0.6 / 2**0.5)
     row = report[2]
     assert row.fed_by == "lif1, lif2" and row.second_moment == pytest.approx(moment(p), rel=1e-9)
@@ -336,7 +336,7 @@ def test_products_of_spikes_are_measured_and_not_predicted():
     mixed = next(layer for layer in found.layers if layer.name == "mix")
     assert mixed.predicted_rate is None and mixed.gain is None
     assert any("mix: the currents are products of spikes" in note for note in found.notes)
-    report = initialize_(model, "micheli2024", example=x, generator=seeded(1))
+    report = initialize_(model, "micheli2024", example=x, generator=seeded(1), readout="draw")
     assert [row.layer for row in report if row.gain is not None] == ["q", "k", "v", "out"]
 
 
@@ -349,7 +349,7 @@ def test_a_pool_of_currents_is_named_and_not_predicted_by_formula():
         LIF(threshold=0.5, leak=0.3),
     )
     x = batch(STEPS, SAMPLES, 1, 12, 12)
-    report = initialize_(model, "micheli2024", example=x, generator=seeded(2))
+    report = initialize_(model, "micheli2024", example=x, generator=seeded(2), readout="draw")
     assert "max pooling of its currents shifts their mean" in report[0].note
     assert report[0].rate is None and "no rate predicted" in report[0].note
     found = probe.diagnose(model, x, networks=0)

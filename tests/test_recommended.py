@@ -150,7 +150,7 @@ def test_exceptions_count_where_the_network_is_drawn():
 )
 def test_without_a_method_an_example_is_needed_and_no_setting_is_taken(settings):
     network = stack(3)
-    with pytest.raises(ValueError, match="method must be named where settings or"):
+    with pytest.raises(ValueError, match="method must be named where settings"):
         initialize_(network, **settings)
 
 

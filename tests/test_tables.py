@@ -18,6 +18,15 @@ def test_cells_are_formatted_by_kind():
     assert r'<th scope="col">\(\theta\)</th>' in html
 
 
+def test_powers_of_ten_are_written_as_such():
+    html = tables.render(
+        {"a": [1.9e-7, -2e12, 0.25, float("inf")], "b": ["1e-7"] * 4}, {"a": ".2g"}
+    )
+    cells = [part.split("</td>")[0] for part in html.split("<td>")[1:]]
+    assert cells[::2] == ["1.9·10⁻⁷", "-2·10¹²", "0.25", "inf"]
+    assert cells[1] == "1e-7"  # text stays as it is
+
+
 def test_bad_columns_are_refused():
     with pytest.raises(ValueError, match="one length"):
         tables.render({"a": [1], "b": [1, 2]})

@@ -131,14 +131,12 @@ def test_labels_beside_the_input():
     x, y = batch(), torch.zeros(8)
     with pytest.raises(ValueError, match=r"does not take as many: pass the input alone.*loss="):
         probe.diagnose(ours(), (x, y))
-    expected = str(probe.diagnose(ours(), x, networks=0))
-    assert str(probe.diagnose(ours(), [x, y], networks=0)) == expected
-    assert str(probe.diagnose(ours(), {"input": x, "label": y}, networks=0)) == expected
-    with pytest.raises(
-        ValueError, match=r"keys 'image', 'label'.*pass the input.*batch\['image'\]"
-    ):
-        probe.diagnose(ours(), {"image": x, "label": y})
     network = ours()
+    expected = str(probe.diagnose(network, x, networks=0))
+    assert str(probe.diagnose(network, [x, y], networks=0)) == expected
+    assert str(probe.diagnose(network, {"input": x, "label": y}, networks=0)) == expected
+    with pytest.raises(ValueError, match=r"keys 'image', 'label'.*the input.*batch\['image'\]"):
+        probe.diagnose(network, {"image": x, "label": y})
     report = init.initialize_(network, "micheli2024", example=[x, y])
     assert report[0].second_moment == pytest.approx(float(x.square().mean()), rel=1e-5)
 

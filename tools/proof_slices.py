@@ -63,19 +63,14 @@ class Proof:
 
 def _may_name(statement: ast.stmt, claims: Mapping[str, Any]) -> set[str]:
     """Claims whose identity fits a formatted string in a call's first argument."""
-    prefixes = {
-        first.value
-        for node in ast.walk(statement)
-        if isinstance(node, ast.JoinedStr) and isinstance(first := node.values[0], ast.Constant)
-    }
+    openings = [n.values[0] for n in ast.walk(statement) if isinstance(n, ast.JoinedStr)]
+    prefixes = {str(opening.value) for opening in openings if isinstance(opening, ast.Constant)}
     texts = {
         node.value
         for node in ast.walk(statement)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    return {
-        name for name in claims if name in texts or any(name.startswith(str(p)) for p in prefixes)
-    }
+    return {name for name in claims if name in texts or any(map(name.startswith, prefixes))}
 
 
 def _library_files(imports: tuple[ast.stmt, ...]) -> set[Path]:
@@ -110,13 +105,16 @@ def _binds(node: ast.stmt) -> set[str]:
 def calls(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
     """Each call of `ledger.prove` or `ledger.hold`, with the claim that it names."""
     for node in ast.walk(tree):
-        function = node.func if isinstance(node, ast.Call) else None
-        if not isinstance(function, ast.Attribute) or function.attr not in ("prove", "hold"):
-            continue
-        if isinstance(function.value, ast.Name) and function.value.id == "ledger":
-            first = node.args[0]  # type: ignore[attr-defined]
-            named = isinstance(first, ast.Constant) and isinstance(first.value, str)
-            yield function.attr, str(first.value) if named else None
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("prove", "hold")
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "ledger"
+        ):
+            first = node.args[0]
+            named = first.value if isinstance(first, ast.Constant) else None
+            yield node.func.attr, named if isinstance(named, str) else None
 
 
 def proofs(path: Path) -> list[Proof]:

@@ -3,6 +3,7 @@
 * MyST-NB puts paragraphs into the heads of its folds, and a label that differs from their words.
 * sphinx-proof and sphinx-exercise give the content of every statement the same identity.
 * IPython puts the style of highlighted code into the page's body, once for each output.
+* The theme's navigation has arrows that unfold a part, without a name for who does not see them.
 * A slider's script stands behind the caption, which must come last in a figure.
 """
 
@@ -42,10 +43,34 @@ def mend(body: str) -> tuple[str, list[str]]:
     return _STYLE.sub("", body), styles
 
 
+def named(navigation: str) -> str:
+    """The navigation with a name for each arrow.
+
+    >>> named('<summary><span class="toctree-toggle" role="presentation">')
+    '<summary aria-label="Pages below"><span class="toctree-toggle" role="presentation">'
+    """
+    toggle = '<span class="toctree-toggle"'
+    return navigation.replace(f"<summary>{toggle}", f'<summary aria-label="Pages below">{toggle}')
+
+
+def name_arrows(context: dict[str, Any]) -> None:
+    """Have the theme's function that makes the sidebar's navigation name its arrows."""
+    make = context.get("generate_toctree_html")
+    if make is None:
+        return
+
+    def naming(kind: str, **options: Any) -> Any:
+        made = make(kind=kind, **options)
+        return named(str(made)) if kind == "sidebar" else made
+
+    context["generate_toctree_html"] = naming
+
+
 def mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
     """Mend one page."""
+    name_arrows(context)
     if "body" in context:
         context["body"], styles = mend(context["body"])
         context["metatags"] = context.get("metatags", "") + "".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -10,6 +11,14 @@ from snnlib import _html
 from snnlib._extras import require
 
 __all__ = ["render", "table"]
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _readable(number: str) -> str:
+    """A formatted number with its power of ten as such, not as an exponent behind an e."""
+    match = re.fullmatch(r"(-?[\d.]+)e([+-]\d+)", number)
+    return f"{match[1]}·10{str(int(match[2])).translate(_RAISED)}" if match else number
 
 
 def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | None = None) -> str:
@@ -20,7 +29,7 @@ def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | No
         formats: format specification by header for numbers; the default is ".4g".
 
     Returns:
-        The HTML.
+        The HTML; a power of ten is written as 10⁻⁷.
 
     Raises:
         ValueError: if the columns differ in length or a format names no column.
@@ -42,7 +51,7 @@ def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | No
             return value
         if isinstance(value, Integral) and header not in formats:
             return str(value)
-        return f"{float(value):{formats.get(header, '.4g')}}"
+        return _readable(f"{float(value):{formats.get(header, '.4g')}}")
 
     rows = zip(*columns.values(), strict=True)
     return _html.table(
