@@ -54,6 +54,9 @@ def layer_averages(leak: Number, threshold: Number, reset: str) -> LayerAverages
     """
     if reset not in RESETS:
         raise ValueError(f"reset must be one of {', '.join(RESETS)}, got {reset!r}")
+    for name, value in (("leak", leak), ("threshold", threshold)):
+        if isinstance(value, Tensor) and (value.is_meta or value.is_complex()):
+            raise ValueError(f"{name} must hold real numbers, got {value!r}")
     beta, theta = (torch.as_tensor(v, dtype=torch.float64).detach() for v in (leak, threshold))
     if beta.numel() == 0 or not bool(((beta >= 0) & (beta < 1)).all()):
         raise ValueError(

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def check_positive(name: str, value: float) -> float:
@@ -46,3 +55,91 @@ def check_count(name: str, value: int, least: int = 1) -> None:
     """
     if not value >= least or int(value) != value:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def real(name: str, value: Any) -> Any:
+    """The value if it is one finite real number; one entry of an array or a tensor as a float.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    plain: Any = int(value) if isinstance(value, bool) else value
+    if not isinstance(value, Real):
+        try:
+            array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        except (TypeError, ValueError, RuntimeError, NotImplementedError):  # of a tensor on "meta"
+            array = np.asarray(None)
+        if array.size != 1 or array.dtype.kind not in "iuf":
+            raise ValueError(f"{name} must be a finite number, got {_brief(value)}")
+        plain = float(array.item())
+    if not math.isfinite(plain):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return plain
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse what is no object of a class.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {_brief(value)}")
+
+
+def real_tensor(name: str, value: Any) -> None:
+    """Refuse what is no tensor of real numbers.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not isinstance(value, Tensor) or value.is_complex():
+        raise ValueError(f"{name} must be a tensor of real numbers, got {_brief(value)}")
+
+
+def scalars(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function refuse what is no finite number, before it does anything.
+
+    None passes where it is the default. What leaves the range of floats on the way, or comes out
+    as NaN, is an error that says for which numbers.
+
+    Args:
+        *names: Of the arguments that are one real number each.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        optional = {name for name in names if signature.parameters[name].default is None}
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind(*args, **kwargs)
+            given = {name: bound.arguments[name] for name in names if name in bound.arguments}
+            for name, value in given.items():
+                if value is not None or name not in optional:
+                    bound.arguments[name] = real(name, value)
+            try:
+                result = function(*bound.args, **bound.kwargs)
+            except (OverflowError, ZeroDivisionError):
+                raise ValueError(_out_of_range(function, given)) from None
+            if isinstance(result, float) and math.isnan(result):
+                raise ValueError(_out_of_range(function, given))
+            return result
+
+        return checked
+
+    return decorate
+
+
+def _out_of_range(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {value!r}" for name, value in given.items())
+    return (
+        f"{function.__name__} leaves the range of floating-point numbers at {numbers}: "
+        "take other units, nearer to 1"
+    )
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__} {value.dtype} of shape {tuple(value.shape)}"
+    return repr(value)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from snnlib import networks
+from snnlib._checks import real_tensor, scalars
 
 __all__ = ["ENCODINGS", "Encoding", "as_they_are", "constant", "currents", "latency", "poisson"]
 
@@ -26,6 +27,7 @@ class Encoding(Protocol):
         """Encode a batch."""
 
 
+@scalars("steps")
 def constant(x: Tensor, steps: int, *, generator: torch.Generator | None = None) -> Tensor:
     r"""The input as a constant current: i[t] = x for t = 0, ..., T-1, without a copy.
 
@@ -67,6 +69,7 @@ def as_they_are(x: Tensor, steps: int, *, generator: torch.Generator | None = No
     return x
 
 
+@scalars("steps")
 def poisson(x: Tensor, steps: int, *, generator: torch.Generator | None = None) -> Tensor:
     r"""Independent spikes of probability x at every step.
 
@@ -100,6 +103,7 @@ def poisson(x: Tensor, steps: int, *, generator: torch.Generator | None = None) 
     return (drawn < x).float()
 
 
+@scalars("steps", "threshold", "time_constant")
 def latency(
     x: Tensor,
     steps: int,
@@ -224,6 +228,7 @@ def _function(encoding: str | Encoding) -> Encoding:
 def _check(name: str, x: Tensor, steps: int) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a positive integer, got {steps!r}")
+    real_tensor("x", x)
     # Written so that NaN is refused too.
     if x.numel() and not bool(((x >= 0) & (x <= 1)).all()):
         raise ValueError(

@@ -32,6 +32,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from snnlib._checks import real, scalars
 from snnlib.experiments.paired import Difference, difference, resolvable, seeds_needed
 
 __all__ = [
@@ -136,6 +137,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
+    p_values = [float(real("p_values", p)) for p in p_values]
     if not all(0 <= p <= 1 for p in p_values):
         raise ValueError(f"p_values must be in [0, 1], got {list(p_values)}")
     order = sorted(range(len(p_values)), key=lambda k: p_values[k])
@@ -146,6 +148,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+@scalars("accuracy", "best", "chance", "share")
 def trains(accuracy: float, *, best: float, chance: float = 0.0, share: float = 0.5) -> bool:
     """Whether a network trains: a share of the way from guessing to the best one of the table.
 
@@ -162,6 +165,7 @@ def trains(accuracy: float, *, best: float, chance: float = 0.0, share: float = 
     return accuracy >= chance + share * (best - chance)
 
 
+@scalars("best", "chance")
 def informative(
     accuracies: Iterable[float], *, best: float, chance: float = 0.0, claim: Claim = "order"
 ) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import special
 from scipy.optimize import brentq
 
+from snnlib._checks import scalars
 from snnlib._significance import critical_value, detectable_shift
 
 __all__ = ["Difference", "difference", "resolvable", "seeds_needed"]
@@ -48,6 +49,7 @@ class Difference(NamedTuple):
         return self.mean - self.half_width, self.mean + self.half_width
 
 
+@scalars("confidence", "resolution")
 def difference(
     first: Values, second: Values, *, confidence: float = 0.95, resolution: float = 0.0
 ) -> Difference:
@@ -135,6 +137,7 @@ def difference(
     )
 
 
+@scalars("std", "seeds", "confidence")
 def resolvable(std: float, seeds: int, *, confidence: float = 0.95) -> float:
     r"""The smallest true difference that so many paired seeds show with probability 0.99.
 

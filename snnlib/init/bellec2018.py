@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.init.connection import Connection
 from snnlib.init.method import Method, normal_
 
@@ -44,6 +44,7 @@ def gain(*, weight_scale: float = 1.0) -> float:
     return check_positive("weight_scale", weight_scale) ** 2
 
 
+@scalars("weight_scale")
 def bellec2018_(
     weight: Tensor,
     weight_scale: float = 1.0,

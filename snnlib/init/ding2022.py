@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.init.connection import Connection
 from snnlib.init.method import Method, driven_neuron, normal_, without_synapse
 
@@ -47,6 +47,7 @@ def gain(*, threshold: float = 1.0, input_gain: float = 1.0) -> float:
     return 2.0 * (threshold / check_positive("input_gain", input_gain)) ** 2
 
 
+@scalars("threshold", "input_gain")
 def ding2022_(
     weight: Tensor,
     threshold: float = 1.0,

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from scipy.special import ndtri
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.init import infeasible
 from snnlib.init.connection import Connection
 from snnlib.meanfield.synapse import Kernel, discrete_kernel, exponential_kernel
@@ -54,6 +54,7 @@ class SplitParameters(NamedTuple):
     recurrent_std: float
 
 
+@scalars("fan_in", "rate", "tau_membrane", "tau_synapse", "mean", "xi", "threshold")
 def parameters(
     *,
     fan_in: int,

@@ -22,7 +22,7 @@ import math
 from typing import NamedTuple
 
 from snnlib._averages import LayerAverages, Number, layer_averages
-from snnlib._checks import check_count, check_finite, check_from_zero, check_positive
+from snnlib._checks import check_count, check_finite, check_from_zero, check_positive, scalars
 from snnlib.init import infeasible, recurrent_stack
 from snnlib.init.distributions import gain_of_law as gain
 from snnlib.init.method import Method, with_the_network
@@ -47,6 +47,7 @@ class Conditions(NamedTuple):
     second_moment: float
 
 
+@scalars("fan_in", "width", "input_mean", "input_variance", "input_weight_variance")
 def conditions(
     *,
     fan_in: int,

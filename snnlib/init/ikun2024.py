@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.init import first_step
 from snnlib.init.connection import Connection, fans
 from snnlib.init.method import (
@@ -139,6 +139,7 @@ def gain(
     return alpha / (scale * moments.variance * moments.slope)
 
 
+@scalars("alpha", "input_gain", "variance")
 def ikun2024_(
     weight: Tensor,
     threshold: float | Tensor = 1.0,

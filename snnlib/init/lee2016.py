@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.init.connection import Connection, fans
 from snnlib.init.method import Method, draw_, driven_neuron, without_synapse
 
 SOURCE = "Lee et al. 2016, recalled, not re-read"
 
 
+@scalars("fan_in", "alpha")
 def threshold(fan_in: int, alpha: float) -> float:
     r"""The threshold θ = α √(3/n) that the paper's rule gives to neurons with weights of gain 1.
 
@@ -92,6 +93,7 @@ def gain(
     return (theta / (scale * rule)) ** 2
 
 
+@scalars("threshold", "alpha", "input_gain")
 def lee2016_(
     weight: Tensor,
     threshold: float = 1.0,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnlib._checks import real, real_tensor
 from snnlib.init.connection import Connection, fans
 from snnlib.init.distributions import (
     DISTRIBUTIONS,
@@ -145,7 +146,16 @@ class Method(NamedTuple):
         for name, parameter in parameters.items():
             if parameter.default is parameter.empty and name not in settings:
                 raise ValueError(f"{name} is needed by {self.name!r}: pass {name}=...")
-        return self.gain(**settings)
+            if name in settings and settings[name] is not parameter.default:
+                _check_kind(name, settings[name], str(parameter.annotation))
+        try:
+            result = self.gain(**settings)
+        except (OverflowError, ZeroDivisionError):
+            result = math.nan
+        if math.isnan(result):
+            given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+            raise ValueError(f"the gain of {self.name!r} is no finite number at {given}")
+        return result
 
     def check_settings(self, settings: Mapping[str, Any], known: Sequence[str]) -> None:
         """Refuse a setting that is not among the known ones.
@@ -177,6 +187,18 @@ class Method(NamedTuple):
         if self.distribution == ORTHONORMAL:
             return f"{ORTHONORMAL} {distribution}"
         return distribution
+
+
+def _check_kind(name: str, value: Any, kind: str) -> None:
+    """Refuse what is no finite number for a setting that is declared as one."""
+    if kind in ("float", "int", "float | None", "int | None"):
+        real(name, value)
+    elif kind == "float | Tensor" and isinstance(value, Tensor):
+        real_tensor(name, value)
+        if not value.numel() or not bool(value.isfinite().all()):
+            raise ValueError(f"{name} must be finite and not empty, got {value!r}")
+    elif kind == "float | Tensor":
+        real(name, value)
 
 
 def draw_(

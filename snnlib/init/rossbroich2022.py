@@ -32,6 +32,7 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
+from snnlib._checks import scalars
 from snnlib.init.connection import Connection, fans
 from snnlib.init.fluctuations import discrete_law, distance, variance_share
 from snnlib.init.fluctuations import parameters as parameters
@@ -126,6 +127,7 @@ def gain(
     return value
 
 
+@scalars("threshold", "rate", "leak", "xi", "mean", "input_gain")
 def rossbroich2022_(
     weight: Tensor,
     threshold: float = 1.0,

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.init.connection import Connection
 from snnlib.init.method import Feeding, Method, draw_, driven_neuron, sharing
 from snnlib.meanfield import largest_rate as largest_rate
@@ -55,6 +55,7 @@ class Parameters(NamedTuple):
     sharpness: float
 
 
+@scalars("threshold", "leak", "rate", "input_gain", "steps")
 def parameters(
     *,
     threshold: float,
@@ -149,6 +150,7 @@ def gain(
     ) ** 2
 
 
+@scalars("threshold", "leak", "rate", "input_gain")
 def spikeinit2026_(
     weight: Tensor,
     threshold: float = 1.0,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.optimize import brentq
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.meanfield.two_inputs import TwoInputs
 from snnlib.meanfield.variance import firing_probability
 from snnlib.meanfield.way_back import Stack, two_inputs_through, way_back
@@ -26,6 +26,7 @@ from snnlib.surrogate import Surrogate
 __all__ = ["matched_dampening", "matched_sharpness", "surrogate_second_moment"]
 
 
+@scalars("threshold", "dampening", "gain", "leak")
 def matched_sharpness(
     shape: str,
     threshold: float,
@@ -117,6 +118,7 @@ def matched_sharpness(
     return math.exp(brentq(excess, low, high, xtol=1e-12))
 
 
+@scalars("threshold", "sharpness", "gain", "leak")
 def matched_dampening(
     shape: str,
     threshold: float,
@@ -256,6 +258,7 @@ def _log_growth(
     return math.log(max(growth, 1e-300))  # a narrow surrogate may meet no neuron
 
 
+@scalars("leak", "rate", "weight_scale", "input_gain", "steps")
 def surrogate_second_moment(
     *,
     leak: float,

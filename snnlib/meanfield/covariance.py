@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from snnlib._checks import scalars
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
 
@@ -53,6 +54,7 @@ class CovarianceStep(NamedTuple):
     standard_error: Array
 
 
+@scalars("gain", "leak", "threshold")
 def covariance_map(
     covariance: ArrayLike,
     gain: float,

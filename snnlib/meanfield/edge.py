@@ -19,11 +19,12 @@ import numpy as np
 from scipy.optimize import brentq
 from torch import Tensor
 
-from snnlib._checks import check_from_zero
+from snnlib._checks import check_from_zero, scalars
 
 __all__ = ["spectral_radius"]
 
 
+@scalars("leak", "gain", "reset")
 def spectral_radius(slopes: Tensor, *, leak: float, gain: float, reset: float = 0.0) -> float:
     r"""Largest |z| at the edge g E[σ'²/|z − β + ρ σ'|²] = 1, or β where a slope is 0.
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from snnlib._checks import scalars
 from snnlib.meanfield.variance import firing_probability
 
 __all__ = ["SpikeCountLaw", "extinction_probability", "spike_count_law"]
@@ -43,6 +44,7 @@ class SpikeCountLaw(NamedTuple):
     extinct: NDArray[np.float64]
 
 
+@scalars("width", "depth", "threshold", "gain")
 def spike_count_law(
     *, width: int, depth: int, threshold: float, gain: float | None = None
 ) -> SpikeCountLaw:
@@ -99,6 +101,7 @@ def spike_count_law(
     return SpikeCountLaw(probability, first, spread, probability[:, 0])
 
 
+@scalars("width", "depth", "threshold", "gain")
 def extinction_probability(
     *, width: int, depth: int, threshold: float, gain: float | None = None
 ) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnlib._checks import scalars
 from snnlib.meanfield.finite_width import spike_count_law
 from snnlib.surrogate import Surrogate
 
@@ -26,6 +27,7 @@ class LayerGrowth:
     typical: float
 
 
+@scalars("width", "depth", "threshold", "gain")
 def layer_growth(
     surrogate: Surrogate, *, width: int, depth: int, threshold: float, gain: float
 ) -> LayerGrowth:
@@ -89,7 +91,12 @@ def layer_growth(
     share = (mass * squares) @ (z**2 - 1) / (mass @ squares) * firing
     factor = gain * float(chance @ slopes) * (1 + share * per / variance)
     relative = squares / (mass @ squares)
-    return LayerGrowth(variance, factor, factor * _typical(relative, mass, width))
+    found = LayerGrowth(variance, factor, factor * _typical(relative, mass, width))
+    if not all(map(math.isfinite, (found.variance, found.factor, found.typical))):
+        raise ValueError(
+            f"threshold must be one that some neuron reaches, got {threshold!r} at gain {gain!r}"
+        )
+    return found
 
 
 def _typical(terms: np.ndarray, mass: np.ndarray, width: int) -> float:

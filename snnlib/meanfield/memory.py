@@ -24,11 +24,12 @@ from numpy.linalg import eigvalsh
 from scipy.optimize import brentq
 from torch import Tensor
 
-from snnlib._checks import check_from_zero
+from snnlib._checks import check_from_zero, scalars
 
 __all__ = ["growth_with_memory", "slope_correlation"]
 
 
+@scalars("leak", "gain")
 def growth_with_memory(*, leak: float, gain: float, correlation: Sequence[float]) -> float:
     r"""Growth per step of a gradient in time, r of the module's docstring.
 

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from snnlib._checks import check_kind, real
 from snnlib.meanfield.synapse import synaptic_kernel
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
@@ -126,8 +127,8 @@ def network_law(
         raise ValueError(
             f"covariance must be positive semidefinite, its smallest eigenvalue is {values[0]:.3g}"
         )
-    if not layers:
-        raise ValueError("layers must hold at least one layer, got none")
+    if not isinstance(layers, Sequence) or not layers:
+        raise ValueError(f"layers must be a list of at least one layer, got {layers!r}")
     if repeats < 1 or int(repeats) != repeats:
         raise ValueError(f"repeats must be an integer >= 1, got {repeats!r}")
     for index, layer in enumerate(layers):
@@ -157,8 +158,9 @@ def _check(index: int, layer: LayerLaw) -> None:
         "synapse": (0, 1),
         "delay": (0, 1),
     }
+    check_kind(f"layer {index}", layer, LayerLaw)
     for name, (low, high) in bounds.items():
-        value = getattr(layer, name)
+        value = real(f"{name} of layer {index}", getattr(layer, name))
         if not low <= value <= high or value == math.inf:
             raise ValueError(
                 f"{name} of layer {index} must be finite and in [{low:g}, {high:g}], got {value!r}"

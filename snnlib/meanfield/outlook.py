@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from snnlib._checks import check_kind, scalars
 from snnlib.meanfield.two_inputs import TwoInputs
 from snnlib.meanfield.way_back import two_inputs_through, way_back
 from snnlib.neurons.lif import Reset
@@ -84,6 +85,7 @@ class Outlook(NamedTuple):
         return self.active < self.layers
 
 
+@scalars("depth", "leak", "threshold", "readout")
 def gradient_signal(
     moments: TwoInputs,
     gain: ArrayLike,
@@ -140,6 +142,7 @@ def gradient_signal(
     """
     if depth < 0 or int(depth) != depth:
         raise ValueError(f"depth must be an integer >= 0, got {depth!r}")
+    check_kind("moments", moments, TwoInputs)
     if not 0 < readout < math.inf:
         raise ValueError(f"readout must be positive and finite, got {readout!r}")
     gains = np.asarray(gain, dtype=np.float64)
@@ -173,6 +176,7 @@ def _shared_count(moments: TwoInputs) -> float:
     return float(moments.crossed.sum()) / size if size else math.nan
 
 
+@scalars("gain", "depth", "width", "leak", "threshold", "classes", "batch", "epsilon")
 def outlook(
     moments: TwoInputs,
     gain: float,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
-from snnlib._checks import check_count
+from snnlib._checks import check_count, real, scalars
 from snnlib.meanfield.covariance import square_root
 from snnlib.meanfield.many_steps import check_averages, time_average
 from snnlib.meanfield.variance import critical_gain
@@ -34,6 +34,7 @@ _SAMPLES = 16_384
 _DEPTH = 60
 
 
+@scalars("rate", "leak", "threshold")
 def gain_for_rate(
     rate: float,
     *,
@@ -88,8 +89,10 @@ def gain_for_rate(
     """
     if not 0 < rate < 0.5:
         raise ValueError(f"rate must be in (0, 1/2), got {rate!r}")
-    if not 0 < threshold < np.inf:
-        raise ValueError(f"threshold must be positive and finite, got {threshold!r}")
+    if not 1e-15 < threshold < 1e15:  # squares of float32 numbers
+        raise ValueError(f"threshold must be positive, in [1e-15, 1e15], got {threshold!r}")
+    if not (isinstance(steps, float) and steps == math.inf):
+        steps = real("steps", steps)
     if steps != math.inf and (not steps >= 1 or int(steps) != steps):
         raise ValueError(f"steps must be an integer >= 1 or infinite, got {steps!r}")
     if depth is not None:
@@ -100,6 +103,12 @@ def gain_for_rate(
     if steps == math.inf:
         check_averages(leak, reset)
         return time_average(rate, threshold=threshold).gain
+
+    if rate * _SAMPLES * steps < 1:
+        raise ValueError(
+            f"rate must be at least {1 / (_SAMPLES * steps):.2g}, one spike of {_SAMPLES:,} "
+            f"neurons in {steps} steps, got {rate!r}"
+        )
 
     layer = _Layer(rate, leak, threshold, int(steps), reset)
     if depth is not None:

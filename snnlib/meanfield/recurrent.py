@@ -30,6 +30,8 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
+from snnlib._checks import check_from_zero, real, scalars
+
 __all__ = [
     "RateStep",
     "least_input_variance",
@@ -61,6 +63,7 @@ class RateStep(NamedTuple):
     spread: float
 
 
+@scalars("rate", "leak", "threshold", "gain", "input_variance", "constant_variance", "drive")
 def rate_map(
     rate: float,
     *,
@@ -207,6 +210,7 @@ def _moments(
     return float(10 * _WEIGHT[::10] @ rates), float(10 * _WEIGHT[::10] @ rates**2)
 
 
+@scalars("leak", "threshold", "gain", "input_variance", "constant_variance", "drive")
 def rate_fixed_points(
     *,
     leak: float,
@@ -271,6 +275,7 @@ def rate_fixed_points(
     return [_step(layer, p)._replace(rate=float(p)) for p in roots]
 
 
+@scalars("leak", "threshold")
 def least_input_variance(leak: float, threshold: float, *, reset: str = "subtract") -> float:
     r"""Input variance above which the rate 1/2 of conditions CI and CII is stable.
 
@@ -322,6 +327,7 @@ def least_input_variance(leak: float, threshold: float, *, reset: str = "subtrac
     return threshold**2 * ((1 - leak**2 + leak * rho) / math.pi - rho**2 / 8)
 
 
+@scalars("gain", "input_variance")
 def rate_at_half(
     *,
     leaks: Sequence[float],
@@ -359,6 +365,13 @@ def rate_at_half(
         >>> rate_at_half(input_variance=0.1, **layer)[0] < 0.5
         True
     """
+    check_from_zero("gain", gain)
+    check_from_zero("input_variance", input_variance)
+    for name, values in (("leaks", leaks), ("thresholds", thresholds)):
+        if not len(values):
+            raise ValueError(f"{name} must hold one number or more, got {values!r}")
+        for value in values:
+            real(name, value)
     top = max(thresholds)
     edge = max(least_input_variance(leak, top, reset=reset) for leak in leaks)
     if input_variance >= edge:

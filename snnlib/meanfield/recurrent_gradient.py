@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from snnlib._averages import LayerAverages, Number, layer_averages
-from snnlib._checks import check_count, check_from_zero, check_positive
+from snnlib._checks import check_count, check_from_zero, check_positive, real, real_tensor, scalars
 from snnlib.surrogate import sharpness_at_balance
 
 __all__ = ["backward_second_moment", "gradient_growth", "growth_of", "joint_sharpness"]
@@ -116,6 +116,7 @@ def gradient_balance(
     )
 
 
+@scalars("width", "weight_mean", "weight_variance", "first_moment")
 def backward_second_moment(
     *,
     width: int,
@@ -188,6 +189,7 @@ _NOTHING_PASSES = (
 )
 
 
+@scalars("width", "weight_mean", "weight_variance", "dampening", "low", "high", "tail")
 def joint_sharpness(
     shape: str,
     *,
@@ -293,15 +295,24 @@ def gradient_growth(weight: Tensor, slopes: Tensor, *, leak: Number) -> float:
         >>> round(gradient_growth(weight, torch.full((3, 2), 0.4), leak=0.5), 6)
         0.7
     """
+    real_tensor("weight", weight)
+    real_tensor("slopes", slopes)
     size = weight.shape
     if len(size) != 2 or size[0] != size[1]:
         raise ValueError(f"weight must be [n, n], got {tuple(size)}")
-    if slopes.numel() == 0:
-        raise ValueError(f"slopes must not be empty, got {tuple(slopes.shape)}")
+    if slopes.numel() == 0 or slopes.is_meta or not slopes.is_floating_point():
+        raise ValueError(
+            f"slopes must be numbers and not empty, got {slopes.dtype} {tuple(slopes.shape)}"
+        )
     if not bool(slopes.isfinite().all()):
         raise ValueError("slopes must be finite, got NaN or an infinite value")
-    leaks = torch.as_tensor(leak)
-    if leaks.numel() == 0 or not bool(((leaks >= 0) & (leaks <= 1)).all()):
+    leaks = torch.as_tensor(leak if isinstance(leak, Tensor) else real("leak", leak))
+    if (
+        leaks.numel() == 0
+        or leaks.is_complex()
+        or leaks.is_meta
+        or not bool(((leaks >= 0) & (leaks <= 1)).all())
+    ):
         raise ValueError(f"leak must be in [0, 1], got {leak!r}")
     with torch.no_grad():
         others = weight.clone().fill_diagonal_(0.0)

@@ -30,7 +30,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from snnlib._averages import Number, layer_averages
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 
 __all__ = [
     "SteadyState",
@@ -56,6 +56,7 @@ class SteadyState(NamedTuple):
     input_std: float
 
 
+@scalars("threshold", "leak", "rate")
 def steady_state(*, threshold: float, leak: float, rate: float) -> SteadyState:
     r"""Solve the Gaussian closure for a firing rate.
 
@@ -88,9 +89,12 @@ def steady_state(*, threshold: float, leak: float, rate: float) -> SteadyState:
     mu = -c * s
     density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
     second = (mu**2 + s**2) * (1 - leak**2 * (1 - rate))
+    if not math.isfinite(second):
+        raise ValueError(f"threshold must have a finite square, got {threshold!r}")
     return SteadyState(mu, s, math.sqrt(second + leak**2 * s * (theta + mu) * density))
 
 
+@scalars("leak")
 def largest_rate(leak: float) -> float:
     r"""The rate that a zero-mean input cannot reach: a(p) = c(p), 1/2 without leak.
 
@@ -129,6 +133,7 @@ def largest_rate(leak: float) -> float:
     return float(ndtr(-brentq(gap, 0.0, high, xtol=1e-14)))
 
 
+@scalars("threshold", "leak", "rate")
 def static_std(*, threshold: float, leak: float, rate: float) -> float:
     r"""σ₁ of a constant input λi ~ N(0, σ₁²) at which neurons fire at a rate on average.
 
@@ -170,6 +175,7 @@ def static_std(*, threshold: float, leak: float, rate: float) -> float:
     return theta / float(brentq(excess, 0.0, high, xtol=1e-14))
 
 
+@scalars("variance")
 def normal_deviation(*, leak: Number, threshold: Number, variance: float) -> float:
     r"""E|y − θ| of a neuron with reset to zero whose potential is normal around its threshold.
 

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from torch import Tensor
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.meanfield.population import Population, population
 from snnlib.surrogate import Surrogate
 
@@ -28,6 +28,7 @@ BALANCES: tuple[str, ...] = get_args(Balance)
 STEP = 0.25  # of ln Var[u], in the search for brackets
 
 
+@scalars("alpha")
 def steady_variance(
     *,
     balance: Balance = "forward",

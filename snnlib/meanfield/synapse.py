@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 
 __all__ = ["Kernel", "discrete_kernel", "exponential_kernel", "synaptic_kernel"]
 
 
+@scalars("steps", "synapse", "delay")
 def synaptic_kernel(steps: int, synapse: float = 0.0, delay: float = 0.0) -> NDArray[np.float64]:
     r"""Matrix K over steps that turns incoming currents i into what charges the membrane.
 
@@ -65,6 +66,7 @@ class Kernel(NamedTuple):
     square: float
 
 
+@scalars("tau_membrane", "tau_synapse")
 def exponential_kernel(*, tau_membrane: float, tau_synapse: float) -> Kernel:
     r"""Integrals of the current-based double-exponential response.
 
@@ -91,6 +93,7 @@ def exponential_kernel(*, tau_membrane: float, tau_synapse: float) -> Kernel:
     return Kernel(synapse, synapse**2 / (2 * (membrane + synapse)))
 
 
+@scalars("leak", "synapse", "input_gain", "delay")
 def discrete_kernel(
     *,
     leak: float,

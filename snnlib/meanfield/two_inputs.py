@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnlib._checks import check_kind, real_tensor, scalars
 from snnlib.neurons import lif
 from snnlib.neurons.lif import Reset
 from snnlib.surrogate import Surrogate
@@ -86,6 +87,7 @@ def spike_moments(spikes: Tensor) -> TwoInputs:
         >>> moments.own.tolist(), moments.crossed.tolist()
         ([[0.75]], [[0.5]])
     """
+    real_tensor("spikes", spikes)
     if spikes.ndim != 3 or spikes.shape[1] < 2 or spikes.shape[2] < 1:
         raise ValueError(f"spikes must be [T, inputs >= 2, neurons], got {tuple(spikes.shape)}")
     spikes = spikes.double()
@@ -96,6 +98,7 @@ def spike_moments(spikes: Tensor) -> TwoInputs:
     return TwoInputs(own.numpy(), crossed.numpy())
 
 
+@scalars("gain", "leak", "threshold")
 def two_input_map(
     moments: TwoInputs,
     gain: float,
@@ -152,6 +155,7 @@ def two_input_map(
     return TwoInputStep(pair_moments(trace.spikes), pair_moments(slopes))
 
 
+@scalars("leak")
 def two_input_gradient(gradient: TwoInputs, slopes: TwoInputs, *, leak: float) -> TwoInputs:
     r"""Second moments of the gradients of a layer's currents, from those of its spikes.
 
@@ -181,6 +185,8 @@ def two_input_gradient(gradient: TwoInputs, slopes: TwoInputs, *, leak: float) -
     """
     if not 0 <= leak <= 1:
         raise ValueError(f"leak must be in [0, 1], got {leak!r}")
+    check_kind("gradient", gradient, TwoInputs)
+    check_kind("slopes", slopes, TwoInputs)
     matrices = [_square("gradient", matrix) for matrix in gradient]
     factors = [_square("slopes", matrix) for matrix in slopes]
     if len({matrix.shape for matrix in (*matrices, *factors)}) > 1:
@@ -215,6 +221,7 @@ def pair_currents(
     Raises:
         ValueError: As in `two_input_map`.
     """
+    check_kind("moments", moments, TwoInputs)
     own, crossed = (_square(name, getattr(moments, name)) for name in TwoInputs._fields)
     steps = len(own)
     if crossed.shape != own.shape:

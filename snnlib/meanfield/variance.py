@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
+from snnlib._checks import scalars
+
 __all__ = [
     "FixedPoint",
     "critical_gain",
@@ -170,6 +172,7 @@ def critical_gain(threshold: ArrayLike) -> Any:
     return _plain(theta**2 / (z**2 * float(ndtr(-z))))
 
 
+@scalars("gain", "threshold")
 def fixed_points(gain: float, threshold: float) -> list[FixedPoint]:
     r"""All nonzero fixed points of the variance map, smallest first.
 

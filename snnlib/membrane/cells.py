@@ -156,15 +156,23 @@ class Cells:
 def total_variation(a: np.ndarray, b: np.ndarray) -> float:
     """Total variation of two laws on the same states, half the sum of the differences.
 
+    Raises:
+        ValueError: If a law is no array of probabilities, or the two differ in length.
+
     Example:
         >>> float(total_variation(np.array([0.5, 0.5]), np.array([1.0, 0.0])))
         0.5
     """
+    a, b = _laws(a=a, b=b)
     return np.abs(a - b).sum() / 2
 
 
 def wasserstein(a: np.ndarray, b: np.ndarray, states: np.ndarray) -> float:
     """Wasserstein distance W2 of two laws on the same states, from their quantiles.
+
+    Raises:
+        ValueError: If a law is no array of probabilities, a state is not finite, or they differ in
+            length.
 
     Example:
         A point that moves by 3.
@@ -173,6 +181,10 @@ def wasserstein(a: np.ndarray, b: np.ndarray, states: np.ndarray) -> float:
         >>> float(wasserstein(law, law[::-1], np.array([1.0, 4.0])))
         3.0
     """
+    a, b = _laws(a=a, b=b)
+    states = np.asarray(states, dtype=float)
+    if states.shape != a.shape or not np.isfinite(states).all():
+        raise ValueError(f"states must be {len(a)} finite numbers, got {states!r}")
     order = np.argsort(states, kind="stable")
     x = states[order]
     cdf = [np.cumsum(law[order]) / law.sum() for law in (a, b)]
@@ -181,6 +193,21 @@ def wasserstein(a: np.ndarray, b: np.ndarray, states: np.ndarray) -> float:
     middle = (levels[1:] + levels[:-1]) / 2
     at = [x[np.minimum(np.searchsorted(c, middle), len(x) - 1)] for c in cdf]
     return np.sqrt(((at[0] - at[1]) ** 2 * np.diff(levels)).sum())
+
+
+def _laws(**laws: np.ndarray) -> list[np.ndarray]:
+    """Refuse what is no law, or laws on different states."""
+    arrays = []
+    for name, law in laws.items():
+        array = np.asarray(law)
+        real_numbers = array.ndim == 1 and array.size and array.dtype.kind in "iuf"
+        if not real_numbers or not 0 < array.sum() < math.inf or not (array >= 0).all():
+            raise ValueError(f"{name} must be an array of probabilities, got {law!r}")
+        arrays.append(array)
+    sizes = {len(array) for array in arrays}
+    if len(sizes) > 1:
+        raise ValueError(f"{' and '.join(laws)} must be laws on the same states, got {sizes}")
+    return arrays
 
 
 def _check(leak: float, threshold: float, input_std: float, reset: str, width: float) -> None:

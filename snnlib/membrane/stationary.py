@@ -19,6 +19,7 @@ from numpy.polynomial.legendre import leggauss
 from scipy.sparse.linalg import eigs
 from scipy.special import ndtr
 
+from snnlib._checks import scalars
 from snnlib.resets import RULES, Reset
 
 __all__ = ["StationaryLaw", "stationary_law"]
@@ -58,6 +59,7 @@ class StationaryLaw:
     weights: np.ndarray
 
 
+@scalars("leak", "threshold", "input_mean", "input_std")
 def stationary_law(
     *,
     leak: float,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from snnlib._checks import real_tensor
 from snnlib.networks._pairs import fusable, is_neuron, product_of, run_pair, spikes_after
 from snnlib.networks.settings import check_integer
 from snnlib.neurons._weighted import KEEP, Keep
@@ -24,7 +25,7 @@ def constant(x: Tensor, steps: int) -> Tensor:
         A view [T, batch, features...] of x (read-only: all steps share their memory).
 
     Raises:
-        ValueError: If `steps` is not a positive integer.
+        ValueError: If `steps` is not a positive integer, or x no tensor of real numbers.
 
     Source: Micheli et al. 2024, section IV-B: the input is fed at every time step.
 
@@ -37,6 +38,7 @@ def constant(x: Tensor, steps: int) -> Tensor:
         >>> current.sum().item() == 3 * x.sum().item()
         True
     """
+    real_tensor("x", x)
     check_integer("steps", steps)
     return x.expand(steps, *x.shape)
 

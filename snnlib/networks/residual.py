@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnlib._checks import scalars
 from snnlib.networks.feed_forward import FeedForward
 from snnlib.networks.residual_block import ResidualBlock
 from snnlib.networks.settings import PerLayer, check_integer, lif_layers, per_layer
@@ -26,6 +27,7 @@ class SpatialMean(nn.Module):
         return x.mean((-2, -1))
 
 
+@scalars("width")
 def residual(
     shape: Sequence[int],
     classes: int,
@@ -173,7 +175,7 @@ def _current_std(threshold: float | Tensor, current_std: float | None) -> float:
     if current_std is not None:
         return current_std
     values = torch.as_tensor(threshold, dtype=torch.float64).flatten()
-    if not bool((values > 0).all()) or not bool((values == values[0]).all()):
+    if not values.numel() or not bool((values > 0).all()) or not bool((values == values[0]).all()):
         raise ValueError(
             "threshold must be one positive number per layer where current_std is None, "
             f"got {threshold!r}"

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from snnlib._checks import scalars
 from snnlib.networks.feed_forward import FeedForward
 from snnlib.networks.settings import check_integer, lif_layers
 from snnlib.surrogate import Surrogate
@@ -131,6 +132,7 @@ class TimeNorm(nn.Module):
         return f"{len(self.gain)}, steps={self.steps}, kind={self.kind!r}, std={self.std:g}"
 
 
+@scalars("threshold", "leak")
 def time_normed(
     sizes: Sequence[int],
     *,

@@ -20,6 +20,10 @@ HIGHEST: dict[str, float] = {
 """Upper end of the range of each constant of a neuron; the lower end is 0."""
 
 
+LARGEST = torch.finfo(torch.float32).max
+"""What is larger is infinite for a current in single precision, and 0 times it is NaN."""
+
+
 # --- Numbers --------------------------------------------------------------------------------------
 
 
@@ -29,6 +33,8 @@ def number(name: str, value: float | Tensor) -> float | Tensor:
     if isinstance(value, Tensor):
         if value.is_complex() or value.dtype == torch.bool:
             raise ValueError(f"{name} must be real and {_range(high)}, got {brief_kind(value)}")
+        if not value.numel():
+            raise ValueError(f"{name} must hold a number, got {brief_kind(value)}")
         return value
     try:
         real = float(value)
@@ -36,7 +42,7 @@ def number(name: str, value: float | Tensor) -> float | Tensor:
         raise ValueError(
             f"{name} must be a number or a tensor, {_range(high)}, got {value!r}"
         ) from None
-    if not 0 <= real <= high or math.isinf(real):
+    if not 0 <= real <= high or real > LARGEST:
         raise ValueError(f"{name} must be {_range(high)}, got {value!r}{_nearest(real, high)}")
     return real
 
@@ -57,6 +63,8 @@ def check_strict(name: str, value: float | Tensor, high: float, why: str) -> Non
 
 
 def _check_all(name: str, value: Tensor, good: Tensor, wanted: str) -> None:
+    if value.is_meta:  # a network that is built without memory has no values yet
+        return
     if not bool(good.all()):
         bad = value.detach()[~good].flatten()[0].item()
         raise ValueError(f"{name} must be {wanted}, got {bad!r}")

@@ -30,9 +30,11 @@ def positive(name: str, value: object, low: float = 0.0) -> float:
 
 def _array(name: str, value: Numbers) -> Array:
     """Value as a float64 array of finite numbers."""
-    array = np.asarray(
-        value.detach().cpu() if isinstance(value, Tensor) else value, dtype=np.float64
-    )
+    if isinstance(value, Tensor):
+        if value.is_complex() or value.is_meta:
+            raise ValueError(f"{name} must be real numbers, got a tensor of {value.dtype}")
+        value = value.detach().cpu()
+    array = np.asarray(value, dtype=np.float64)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {value!r}")
     return array
@@ -275,6 +277,8 @@ def _lift(function: Callable[[Tensor], Tensor], v):  # type: ignore[no-untyped-d
         half = v.dtype in (torch.float16, torch.bfloat16)  # squares would overflow there
         return function(v.float() if half else v).to(v.dtype)
     array = np.asarray(v)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"v must be real numbers, got {v!r}")
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
     value = function(torch.from_numpy(np.array(array, dtype))).numpy()
     return value if isinstance(v, np.ndarray) else float(value) if value.ndim == 0 else value

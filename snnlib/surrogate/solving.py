@@ -10,10 +10,11 @@ import math
 
 from scipy.optimize import brentq
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 from snnlib.surrogate.normal_form import Surrogate
 
 
+@scalars("second_moment", "dampening", "low", "high", "tail")
 def sharpness(
     shape: str,
     second_moment: float,
@@ -58,6 +59,7 @@ def sharpness(
     )
 
 
+@scalars("a", "b", "c", "dampening", "low", "high", "tail")
 def sharpness_at_balance(
     shape: str,
     a: float,
@@ -129,6 +131,7 @@ def sharpness_at_balance(
     return float(brentq(excess, wide, narrow, xtol=1e-300, rtol=1e-14))
 
 
+@scalars("second_moment", "threshold", "mean", "std")
 def exponential_sharpness(
     second_moment: float, *, threshold: float, mean: float, std: float
 ) -> float:

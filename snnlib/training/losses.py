@@ -6,8 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+from snnlib._checks import real, real_tensor
 
 __all__ = ["LOSSES", "Loss", "every_step", "mean_output", "rate_mse", "resolve", "spike_count"]
 
@@ -39,6 +42,7 @@ def spike_count(output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0
         >>> abs(loss.item() - math.log(10)) < 1e-6
         True
     """
+    _check(output, targets, label_smoothing)
     _one_per_sample("spike_count", targets)
     return functional.cross_entropy(output.sum(0), targets, label_smoothing=label_smoothing)
 
@@ -64,6 +68,7 @@ def mean_output(output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0
         >>> abs(mean_output(z, torch.tensor([0])).item() - math.log(2)) < 1e-6
         True
     """
+    _check(output, targets, label_smoothing)
     _one_per_sample("mean_output", targets)
     return functional.cross_entropy(output.mean(0), targets, label_smoothing=label_smoothing)
 
@@ -102,6 +107,7 @@ def every_step(output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0)
         >>> abs(loss.item() - math.log1p(math.exp(-2))) < 1e-6
         True
     """
+    _check(output, targets, label_smoothing)
     steps = len(output)
     if targets.dim() == 1:
         wanted = targets.repeat(steps)
@@ -137,6 +143,7 @@ def rate_mse(output: Tensor, targets: Tensor) -> Tensor:
         >>> rate_mse(torch.ones(3, 1, 4), torch.tensor([2])).item()
         0.75
     """
+    _check(output, targets)
     _one_per_sample("rate_mse", targets)
     wanted = functional.one_hot(targets, output.shape[-1]).to(output.dtype)
     return functional.mse_loss(output.mean(0), wanted)
@@ -185,6 +192,23 @@ def resolve(loss: str | Loss, label_smoothing: float = 0.0) -> Loss:
             f"label_smoothing must be 0 for a loss that is none of {known}, got {label_smoothing!r}"
         )
     return partial(loss, label_smoothing=label_smoothing)
+
+
+def _check(output: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> None:
+    """Refuse what is no output over time, no class, or no share."""
+    real_tensor("output", output)
+    if output.dim() != 3 or not len(output):
+        raise ValueError(f"output must be [T, batch, classes], got {tuple(output.shape)}")
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
+        got = targets.dtype if isinstance(targets, Tensor) else repr(targets)
+        raise ValueError(f"targets must be classes as an int64 tensor, got {got}")
+    if targets.dim() not in (1, 2) or len(targets) != output.shape[1]:
+        raise ValueError(
+            f"targets must have one entry for each of {output.shape[1]} samples, got "
+            f"{tuple(targets.shape)}"
+        )
+    if not 0 <= real("label_smoothing", label_smoothing) < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
 
 
 def _one_per_sample(name: str, targets: Tensor) -> None:
