@@ -22,7 +22,7 @@ import math
 from typing import NamedTuple
 
 from snnlib._averages import LayerAverages, Number, layer_averages
-from snnlib._checks import check_count, check_finite, check_from_zero, check_positive, scalars
+from snnlib._checks import check_count, check_from_zero, check_positive, scalars
 from snnlib.init import infeasible, recurrent_stack
 from snnlib.init.distributions import gain_of_law as gain
 from snnlib.init.method import Method, with_the_network
@@ -168,6 +168,7 @@ def weight_mean(
     return (2 * (1 - neurons.leak) * neurons.threshold + neurons.reset) / (width - 1)
 
 
+@scalars("weight_mean", "input_mean")
 def weight_variance(
     *,
     fan_in: int,
@@ -204,8 +205,6 @@ def weight_variance(
     """
     check_count("fan_in", fan_in)
     check_count("width", width, 2)
-    check_finite("weight_mean", weight_mean)
-    check_finite("input_mean", input_mean)
     check_from_zero("input_variance", input_variance)
     check_positive("input_weight_variance", input_weight_variance)
     per_unit = 2 * (input_variance + input_mean**2) * fan_in / (width - 1)
