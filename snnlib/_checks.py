@@ -73,7 +73,7 @@ def real(name: str, value: Any) -> Any:
             raise ValueError(f"{name} must be a finite number, got {_brief(value)}")
         plain = float(array.item())
     if not math.isfinite(plain):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {value!r}")
     return plain
 
 
