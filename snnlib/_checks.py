@@ -100,7 +100,7 @@ def real_tensor(name: str, value: Any) -> None:
 def scalars(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function refuse what is no finite number, before it does anything.
 
-    None passes where it is the default. What leaves the range of floats on the way, or comes out
+    None passes where the annotation has it. What leaves the range of floats on the way, or comes out
     as NaN, is an error that says for which numbers.
 
     Args:
@@ -109,7 +109,7 @@ def scalars(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        optional = {name for name in names if signature.parameters[name].default is None}
+        optional = {n for n in names if "None" in str(signature.parameters[n].annotation)}
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:

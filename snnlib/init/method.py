@@ -191,6 +191,8 @@ class Method(NamedTuple):
 
 def _check_kind(name: str, value: Any, kind: str) -> None:
     """Refuse what is no finite number for a setting that is declared as one."""
+    if value is None and "None" in kind:
+        return
     if kind in ("float", "int", "float | None", "int | None"):
         real(name, value)
     elif kind == "float | Tensor" and isinstance(value, Tensor):
