@@ -100,8 +100,8 @@ def real_tensor(name: str, value: Any) -> None:
 def scalars(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function refuse what is no finite number, before it does anything.
 
-    None passes where the annotation has it. What leaves the range of floats on the way, or comes out
-    as NaN, is an error that says for which numbers.
+    None passes where the annotation has it. What leaves the range of floats on the way, or comes
+    out as NaN, is an error that says for which numbers.
 
     Args:
         *names: Of the arguments that are one real number each.

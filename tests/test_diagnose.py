@@ -268,7 +268,7 @@ def test_potentials_explode():
     with torch.no_grad():
         model.linear2.weight *= 1e4
     finding = only(diagnose(model), "exploding potential")
-    assert finding.layer == "lif2" and "at threshold 0.5" in finding.sentence
+    assert finding.layer == "lif2" and "times the threshold 0.5" in finding.sentence
 
 
 def test_neurons_that_never_fire():

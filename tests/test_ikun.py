@@ -358,7 +358,7 @@ def test_three_hundred_layers_take_no_deep_recursion():
         ({"balance": "both"}, "balance must be one of forward, backward, printed"),
         ({"balance": "backward"}, "surrogate is needed by balance='backward'"),
         ({"alpha": 0.0}, "alpha must be positive"),
-        ({"alpha": math.nan}, "alpha must be positive"),
+        ({"alpha": math.nan}, "alpha must be finite"),
         (
             {"alpha": 1e300, "balance": "printed", "surrogate": Surrogate("arctan")},
             "alpha must be smaller",
@@ -421,4 +421,4 @@ def test_a_neuron_without_a_known_surrogate_is_refused_by_name():
 
 def test_it_is_listed():
     assert METHODS["ikun2024"].name == "ikun2024"
-    assert "ikun2024" in gain.__doc__ and "ikun2024" in initialize_.__doc__
+    assert "ikun2024" in gain.__doc__ and "ikun2024" in init.initialize_.__doc__

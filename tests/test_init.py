@@ -442,7 +442,7 @@ def good() -> nn.Module:
         (good, "lecun", {"threshold": 1.0}, "its settings are: distribution"),
         (good, "glorot", {"fan_in": 3}, "fan_in=3 is not a setting"),
         (good, "micheli2024", {"threshold": -0.1}, "threshold must be >= 0.*-0.1"),
-        (good, "micheli2024", {"threshold": math.nan}, "threshold must be >= 0.*nan"),
+        (good, "micheli2024", {"threshold": math.nan}, "threshold must be finite.*nan"),
         (good, "micheli2024", {"threshold": 100.0}, "threshold <= 37"),
         (good, "micheli2024", {"input_second_moment": 0.0}, "input_second_moment must be positive"),
         (good, "kaiming", {"nonlinearity": "spike"}, "spike"),

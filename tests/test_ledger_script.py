@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from snnlib.ledger import Claim
-from tools import check_screens
+from tools.browser.chromium import browser
 
-pytestmark = pytest.mark.skipif(check_screens.browser() is None, reason="no Chromium")
+pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium")
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -63,9 +63,7 @@ def page(tmp_path: Path) -> Iterator[Any]:
         encoding="utf-8",
     )
     with sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=check_screens.browser(), args=["--no-sandbox"]
-        )
+        chromium = play.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
         opened = chromium.new_page()
         opened.set_default_timeout(120_000)
         opened.address = path.as_uri()

@@ -625,7 +625,10 @@ def test_module_copies_pickles_saves(settings, tmp_path):
 
 def test_buffers_follow_the_module():
     layer = LIF(threshold=torch.tensor([0.5, 1.0]), leak=torch.tensor(0.5), initial=torch.ones(2))
-    assert set(layer.state_dict()) == {"fixed_threshold", "fixed_leak", "initial"}
+    assert set(layer.state_dict()) == {
+        *("fixed_threshold", "fixed_leak", "initial"),
+        "_extra_state",  # the settings
+    }
     layer.double()
     assert layer.threshold.dtype == layer.initial.dtype == torch.float64
     assert "tensor[2]" in repr(layer)

@@ -30,7 +30,9 @@ def test_deep_layers_fire_at_the_wanted_rate():
         network = networks.mlp([300, *[400] * 16], init=None)
         batch = networks.constant(torch.randn(4, 300, generator=draw), 4)
         report = init.initialize_(
-            network, "mean_field", example=batch, rate=0.25, steps=4, generator=draw
+            network,
+            "mean_field",
+            **{"example": batch, "rate": 0.25, "steps": 4, "readout": "draw", "generator": draw},
         )
         rates.append(probe.record(network, batch, gradient=False).rate[10:].mean().item())
     error = np.std(rates, ddof=1) / np.sqrt(24)

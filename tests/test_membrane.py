@@ -404,7 +404,7 @@ def test_unit_of_the_potential_does_not_matter():
         (dict(threshold=-1.0), r"threshold must be >= 0, got -1.0 \(nearest: 0\)"),
         (dict(input_std=0.0), "input_std must be > 0, got 0.0"),
         (dict(input_std=1e-5), "input_std must be at least 0.0"),
-        (dict(input_mean="big"), "input_mean must be a number"),
+        (dict(input_mean="big"), "input_mean must be a finite number"),
         (dict(leak=0.99999), "leak must be further from 1"),
         (dict(reset="half"), "reset must be one of 'subtract', 'subtract_leak', 'zero', 'none'"),
         (dict(support=(1.0, 0.0)), "support must be a pair"),

@@ -292,6 +292,13 @@ class OneStep(nn.Module):
         return self.lif(self.fc(self.lif(x).flatten(1)))
 
 
+class TwoInputs(OneStep):
+    """Takes two sequences side by side."""
+
+    def forward(self, x, y):
+        return super().forward(x + y)
+
+
 def test_auto_tells_who_loops_over_time():
     batch = data()
     assert resolve_time(OwnSteps(), batch[0]) == "inside"
@@ -314,7 +321,7 @@ def test_bad_input_says_how_to_choose():
     with pytest.raises(ValueError, match="sequences and others that take single steps"):
         resolve_time(nn.Sequential(nn.Linear(10, 5), LIF(), leaky(init_hidden=True)), data())
     with pytest.raises(ValueError, match="one length T >= 1"):
-        run(OneStep(), (data(), data()[:2]), time="outside")
+        run(TwoInputs(), (data(), data()[:2]), time="outside")
     with pytest.raises(ValueError, match="at least one step"):
         resolve_time(OneStep(), data()[:0])
     with pytest.raises(ValueError, match=r"leaves open.*pass example="):

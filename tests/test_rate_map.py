@@ -191,7 +191,7 @@ def test_layers_stay_at_half_above_the_boundary_and_leave_it_below():
         ({"leak": 1.0}, "leak must be in"),
         ({"threshold": 0.0}, "threshold must be positive"),
         ({"gain": -1.0}, "gain must be >= 0"),
-        ({"input_variance": math.nan}, "input_variance must be >= 0"),
+        ({"input_variance": math.nan}, "input_variance must be finite"),
         ({"gain": 0.0, "input_variance": 0.0}, "input_variance must be positive"),
     ],
 )

@@ -27,7 +27,6 @@ class Encoding(Protocol):
         """Encode a batch."""
 
 
-@scalars("steps")
 def constant(x: Tensor, steps: int, *, generator: torch.Generator | None = None) -> Tensor:
     r"""The input as a constant current: i[t] = x for t = 0, ..., T-1, without a copy.
 
@@ -69,7 +68,6 @@ def as_they_are(x: Tensor, steps: int, *, generator: torch.Generator | None = No
     return x
 
 
-@scalars("steps")
 def poisson(x: Tensor, steps: int, *, generator: torch.Generator | None = None) -> Tensor:
     r"""Independent spikes of probability x at every step.
 
@@ -103,7 +101,7 @@ def poisson(x: Tensor, steps: int, *, generator: torch.Generator | None = None) 
     return (drawn < x).float()
 
 
-@scalars("steps", "threshold", "time_constant")
+@scalars("threshold", "time_constant")
 def latency(
     x: Tensor,
     steps: int,

@@ -156,7 +156,7 @@ def fitted_surrogate(
     Example:
         >>> stack = stack_at_rate(8.0, 0.2, steps=2, depth=5, leak=0.5)
         >>> found = fitted_surrogate(stack, Surrogate("gaussian"), 0.3)
-        >>> bool(abs(found.coherence[0] - 0.3) < 0.02), round(found.size[0], 6)
+        >>> bool(abs(found.coherence[0] - 0.3) < 0.02), round(float(found.size[0]), 6)
         (True, 1.0)
     """
     if not 0 < coherence < 1:
