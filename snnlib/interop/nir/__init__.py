@@ -12,7 +12,7 @@ their step Δt is one of our neurons with threshold v_threshold - v_leak and res
     LIF        leak β, input gain r f
     CubaLIF    leak β, synapse leak α, input gain r f w_in (1 - α), delay d
 
-The steps that can be asked for (`STEPS`) differ in β, α, f and d:
+The steps that can be asked for (`STEPS`) differ in β, α, f and d::
 
     "exponential"   β = exp(-Δt/τ)    d = 0: the membrane sees the current of the end of the step
     "exact"         β = exp(-Δt/τ)    d of `exact_step(β, α, held=True)`: both equations solved
