@@ -60,8 +60,12 @@ def fill_(
     """
     check_distribution(distribution)
     check_generator(generator, weight)
-    if not 0 <= std < math.inf:
-        raise ValueError(f"std must be >= 0 and finite, got {std!r}")
+    largest = torch.finfo(weight.dtype).max / 100  # no number drawn is as many deviations away
+    if not 0 <= std <= largest or not abs(mean) <= largest:
+        raise ValueError(
+            f"std must be >= 0 and finite, with the mean at most {largest:.1e} for {weight.dtype}, "
+            f"got {std!r} and the mean {mean!r}"
+        )
     with torch.no_grad():
         return _FILL[distribution](weight, float(mean), float(std), generator)
 
