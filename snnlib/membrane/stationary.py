@@ -131,7 +131,8 @@ def stationary_law(
     g = np.linalg.solve(np.eye(len(nodes)) - kernel + weights, np.ones(len(nodes)))
     mass, after = weights * g, chain.after(nodes)
     fires = nodes > threshold
-    rate, mean = float(mass[fires].sum()), float(mass @ after)
+    # Rounding leaves masses of -1e-17 where there is none.
+    rate, mean = min(max(float(mass[fires].sum()), 0.0), 1.0), float(mass @ after)
 
     def density_before(m: np.ndarray) -> np.ndarray:
         return chain.step_density(m[:, None], after) @ mass
