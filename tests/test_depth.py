@@ -303,7 +303,7 @@ def test_signal_of_every_layer():
         (lambda: meanfield.correlation_map(0.5, -1.0), "threshold must be >= 0"),
         (lambda: meanfield.correlation_map(0.5, 1.0, variance=0.0), "variance must be positive"),
         (lambda: meanfield.correlation_fixed_point(40.0), "threshold must be at most 37"),
-        (lambda: meanfield.difference_dies(5, 1.5), "width must be finite and give a spike"),
+        (lambda: meanfield.difference_dies(5, 1.5), "width must be at most 1e12 and give a spike"),
         (lambda: meanfield.clipped_correlation_map(2.0, 0.5), "correlation must be in"),
         (lambda: meanfield.clipped_correlation_map(0.5, 0.0), "deviation must be in"),
         (lambda: meanfield.time_average(0.5), r"rate must be in \(0, 1/2\), got 0.5"),

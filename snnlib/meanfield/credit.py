@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from snnlib._checks import real_tensor, scalars
 from snnlib.resets import RULES, Reset
 from snnlib.surrogate import Surrogate
 
@@ -42,6 +43,7 @@ class Passage(NamedTuple):
     keep: Tensor
 
 
+@scalars("leak", "threshold")
 def passage(
     membrane: Tensor,
     *,
@@ -70,7 +72,8 @@ def passage(
         A `Passage`.
 
     Raises:
-        ValueError: If `reset` is unknown, or leak or threshold is outside its range.
+        ValueError: If the potentials are no floating-point tensor, `reset` is unknown, or leak or
+            threshold is outside its range.
 
     Source:
         Definition.
@@ -83,6 +86,9 @@ def passage(
         >>> found.slope.item(), round(found.keep.item(), 6)
         (1.0, -0.3)
     """
+    real_tensor("membrane", membrane)
+    if not membrane.is_floating_point():
+        raise ValueError(f"membrane must be floating-point numbers, got {membrane.dtype}")
     if reset not in RULES:
         raise ValueError(f"reset must be one of {', '.join(RULES)}, got {reset!r}")
     if not 0 <= leak <= 1:

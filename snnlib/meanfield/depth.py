@@ -30,7 +30,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from torch import Tensor
 
-from snnlib._checks import check_count, check_positive
+from snnlib._checks import check_count, check_positive, real, scalars
 from snnlib.meanfield.correlation import correlation_fixed_point, correlation_slope
 from snnlib.meanfield.many_steps import check_averages, time_average
 from snnlib.meanfield.rate import gain_for_rate
@@ -66,6 +66,7 @@ class DepthLaw(NamedTuple):
     standard_error: float
 
 
+@scalars("threshold", "leak", "gain", "rate", "depth")
 def depth_scale(
     threshold: float,
     *,
@@ -112,6 +113,7 @@ def depth_scale(
     ).depth_scale
 
 
+@scalars("threshold", "leak", "gain", "rate", "depth")
 def depth_law(
     threshold: float,
     *,
@@ -161,6 +163,8 @@ def depth_law(
         check_positive("gain", gain)
     if rate is not None and not 0 < rate < 0.5:
         raise ValueError(f"rate must be in (0, 1/2), got {rate!r}")
+    if not (isinstance(steps, float) and steps == math.inf):
+        steps = real("steps", steps)
     if steps != math.inf and (not steps >= 1 or int(steps) != steps):
         raise ValueError(f"steps must be an integer >= 1 or infinite, got {steps!r}")
     if leak is not None:  # a neuron refuses what its settings cannot be

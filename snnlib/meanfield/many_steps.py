@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import erfcx, ndtr, owens_t
 
-from snnlib._checks import check_positive
+from snnlib._checks import check_positive, scalars
 
 __all__ = ["TimeAverage", "clipped_correlation_map", "time_average"]
 
@@ -59,6 +59,7 @@ class TimeAverage(NamedTuple):
     lag: float
 
 
+@scalars("rate", "threshold")
 def time_average(rate: float, *, threshold: float = 1.0) -> TimeAverage:
     r"""Everything about the limit of many steps at a rate: gain, correlation, depth scale, lag.
 
@@ -98,6 +99,7 @@ def time_average(rate: float, *, threshold: float = 1.0) -> TimeAverage:
     return unit._replace(gain=theta**2 * unit.gain)
 
 
+@scalars("deviation")
 def clipped_correlation_map(correlation: ArrayLike, deviation: float) -> Any:
     r"""Correlation of the next layer's mean currents of two inputs, for r = clip(I/θ, 0, 1).
 
