@@ -61,8 +61,9 @@ def build(
         settings: "kind", a name in `KINDS` ("residual" if there is none), and arguments of that
             network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
             `snnlib.init.initialize_`, with "example" true if it may see data, or the method
-            "normal" with "std" or "gain" for all layers; "mpinit", whether the initial membrane is
-            `MPInit`.
+            "normal" with "std" or "gain" for all layers; "mean_squares" of weights by the names of
+            their layers, to which they are scaled at last; "mpinit", whether the initial membrane
+            is `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".
@@ -81,7 +82,7 @@ def build(
         from snnlib.membrane import MPInit
 
         arguments["initial"] = MPInit()
-    init = arguments.pop("init", None)
+    init, mean_squares = arguments.pop("init", None), arguments.pop("mean_squares", {})
     generator = torch.Generator().manual_seed(seed)
     network = kind(samples, arguments, generator)
     if init is not None:
@@ -94,6 +95,10 @@ def build(
             # Rows that are stored drew the output layer too.
             init.setdefault("readout", "draw")
             initialize_(network, method, example=example, generator=generator, **init)
+    with torch.no_grad():
+        for layer, mean_square in mean_squares.items():
+            weight = network.get_submodule(layer).weight
+            weight *= (mean_square / weight.square().mean()).sqrt()  # type: ignore[operator]
     return network
 
 
