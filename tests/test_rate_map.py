@@ -214,6 +214,5 @@ def test_the_largest_variance_is_tried_once(monkeypatch):
     monkeypatch.setattr(meanfield.recurrent, "_moments", counted)
     mean, variance = meanfield.recurrent._image(layer, 0.01)
     assert variance > 0.01 * 0.99
-    assert len(tried) == 3
-    assert tried[1:] == [pytest.approx(3 * (0.01**2 + 0.01 * 0.99))] * 2
+    assert [each == pytest.approx(3 * (0.01**2 + 0.01 * 0.99)) for each in tried[-2:]] == [0, 1]
     assert mean == moments(0.36 * 0.01, 0.05, tried[-1], 0.9, 0.3)[0]
