@@ -47,7 +47,7 @@ def test_covariance_map(reset):
     step = covariance_map(CURRENTS, 2.5, reset=reset, samples=SAMPLES, generator=seeded(), **NEURON)
     pairs = step.covariance / 2.5
     assert disagreement(pairs, pair_law(CURRENTS, reset=reset, **NEURON), SAMPLES) < 1
-    # 5 % of the threshold or the correlation is seen; of the leak a half, as a reset to zero hides it.
+    # 5 % of threshold or correlation is seen; of the leak a half: a reset to zero hides it.
     for wrong in ({"threshold": 0.735}, {"leak": 0.9}):
         other = pair_law(CURRENTS, reset=reset, **{**NEURON, **wrong})
         assert disagreement(pairs, other, SAMPLES) > 1
