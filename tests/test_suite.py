@@ -15,6 +15,8 @@ from snnlib.experiments.protocols.ordinary import (
     REMEDIED,
     RULE,
     SUITE,
+    SYNAPTIC,
+    TUNED,
 )
 from snnlib.experiments.remedy import CALL, apply_remedy_
 from snnlib.experiments.suite import MARGIN, chosen, judged
@@ -50,8 +52,10 @@ def table(gain):
 def test_the_halves_cover_the_suite():
     assert sorted(FIXED_ON + HELD_OUT) == sorted(ORDINARY)
     assert len(HELD_OUT) >= 6 and len(set(DEAD) & set(HELD_OUT)) >= 2
-    calls = (len(METHODS) - 1) * len(ORDINARY) + len(REMEDIED)
-    assert len(SUITE.conditions) == calls * len(LEARNING_RATES)
+    for protocol, names in ((SUITE, HELD_OUT), (TUNED, FIXED_ON)):
+        calls = (len(METHODS) - 1) * len(names) + len({*names} & {*REMEDIED})
+        calls -= len({*names} & {*SYNAPTIC})
+        assert len(protocol.conditions) == calls * len(LEARNING_RATES)
     assert len(SUITE.sizes["desk"].seeds) == 5
 
 
@@ -136,7 +140,7 @@ def test_a_run_of_the_suite_is_made_and_repeats(method):
     pytest.importorskip("spikingjelly")
     (own,) = [
         r
-        for r in SUITE.runs("smoke")
+        for r in TUNED.runs("smoke")
         if r.labels
         == {"network": "SpikingJelly MLP, 6 layers", "method": method, "learning_rate": 1e-2}
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 from snnlib.experiments.ordinary import ORDINARY
@@ -16,6 +17,8 @@ __all__ = [
     "REMEDIED",
     "RULE",
     "SUITE",
+    "SYNAPTIC",
+    "TUNED",
 ]
 
 FIXED_ON = (
@@ -67,7 +70,7 @@ METHODS: dict[str, Settings | None] = {
     "recommended": {"method": None, "example": True, "readout": "keep"},
     "micheli2024": {"method": "micheli2024", "example": True, "readout": "draw"},
     "mean_field": {
-        "method": "mean_field", "rate": 0.2, "steps": 6, "example": True, "readout": "keep",
+        "method": "mean_field", "rate": 0.3, "steps": 6, "example": True, "readout": "keep",
     },
     "remedy": {"method": "remedy"},
 }  # fmt: skip
@@ -93,6 +96,9 @@ REMEDIED = (
 )
 """The networks of which a diagnosis names a call that changes weights."""
 
+SYNAPTIC = ("Norse convnet", "snnTorch convnet, Synaptic", "Norse MLP", "Norse recurrent cell")
+"""The networks with synaptic currents, for which the mean field has no gain."""
+
 LEARNING_RATES = (3e-3, 1e-2)
 """For every network and method the one with the best mean accuracy on held-out samples counts."""
 
@@ -117,27 +123,50 @@ def _at(data: Settings, epochs: int) -> Settings:
     return {"data": data, "training": {"batch_size": 32, "optimizer": "adam", "epochs": epochs}}
 
 
-SUITE = Protocol(
-    name="ordinary",
-    question="Which initialization helps the networks that people build, or leaves them alone?",
-    source="this book",
-    labels=("network", "method", "learning_rate"),
-    conditions=[
-        {"network": network, "method": method, "learning_rate": rate}
-        for network, method, rate in product(ORDINARY, METHODS, LEARNING_RATES)
-        if method != "remedy" or network in REMEDIED
-    ],
-    apply=_apply,
-    sizes={
-        "desk": Size(
-            _at(DIGITS | {"held_out": 300}, 4),
-            (0, 1, 2, 3, 4),
-            "1,142 images for training, 300 to choose the learning rate by, 4 epochs of batches of "
-            "32; 1 to 5 s of one core each. Needs snnTorch, SpikingJelly and Norse.",
-        ),
-        "smoke": Size(_at(SMALL, 1), (0,), "Seconds; resolves nothing."),
-    },
-    x="method",
-    series="learning_rate",
-    panels="network",
+def _protocol(name: str, networks: Sequence[str], seeds: int, question: str) -> Protocol:
+    return Protocol(
+        name=name,
+        question=question,
+        source="this book",
+        labels=("network", "method", "learning_rate"),
+        conditions=[
+            {"network": network, "method": method, "learning_rate": rate}
+            for network, method, rate in product(networks, METHODS, LEARNING_RATES)
+            if _applies(method, network)
+        ],
+        apply=_apply,
+        sizes={
+            "desk": Size(
+                _at(DIGITS | {"held_out": 300}, 4),
+                tuple(range(seeds)),
+                "1,142 images for training, 300 to choose the learning rate by, 4 epochs of "
+                "batches of 32; 1 to 5 s of one core each. Needs snnTorch, SpikingJelly and Norse.",
+            ),
+            "smoke": Size(_at(SMALL, 1), (0,), "Seconds; resolves nothing."),
+        },
+        x="method",
+        series="learning_rate",
+        panels="network",
+    )
+
+
+def _applies(method: str, network: str) -> bool:
+    """Whether a call exists for a network."""
+    if method == "remedy":
+        return network in REMEDIED
+    return method != "mean_field" or network not in SYNAPTIC
+
+
+SUITE = _protocol(
+    "ordinary",
+    HELD_OUT,
+    5,
+    "Does the recommended call help networks that it was not fixed on, or leave them alone?",
+)
+
+TUNED = _protocol(
+    "ordinary-tuned",
+    FIXED_ON,
+    3,
+    "On which networks was the rule of the recommended call fixed, and what does it do to them?",
 )
