@@ -18,6 +18,7 @@ from snnlib import data, dialects, networks, training
 from snnlib.data import Dataset, encoding
 from snnlib.dialects.running import resolve_time, run
 from snnlib.experiments.ordinary import ordinary
+from snnlib.experiments.remedy import apply_remedy_
 from snnlib.init import initialize_
 from snnlib.neurons import LIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
@@ -61,7 +62,8 @@ def build(
         settings: "kind", a name in `KINDS` ("residual" if there is none), and arguments of that
             network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
             `snnlib.init.initialize_`, with "example" true if it may see data, or the method
-            "normal" with "std" or "gain" for all layers; "mpinit", whether the initial membrane is
+            "normal" with "std" or "gain" for all layers, or "remedy", which diagnoses and does
+            what the first finding says; "mpinit", whether the initial membrane is
             `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
@@ -90,6 +92,10 @@ def build(
         example = currents if init.pop("example", False) else None
         if method == "normal":
             _normal(network, generator, **init)
+        elif method == "remedy":
+            if currents is None:
+                raise ValueError("currents must be given to diagnose, got None")
+            apply_remedy_(network, currents, seed=seed)
         else:
             # Rows that are stored drew the output layer too.
             init.setdefault("readout", "draw")
