@@ -3,12 +3,25 @@
 import pytest
 import torch
 
-from snnlib import experiments
+from snnlib import data, experiments, probe
 from snnlib.dialects.running import run
 from snnlib.experiments.ordinary import ORDINARY, ordinary
-from snnlib.experiments.protocols.ordinary import FIXED_ON, HELD_OUT, LEARNING_RATES, METHODS, SUITE
+from snnlib.experiments.protocols.ordinary import (
+    DEAD,
+    FIXED_ON,
+    HELD_OUT,
+    LEARNING_RATES,
+    METHODS,
+    REMEDIED,
+    RULE,
+    SUITE,
+    SYNAPTIC,
+    TUNED,
+)
+from snnlib.experiments.remedy import CALL, apply_remedy_
 from snnlib.experiments.suite import MARGIN, chosen, judged
-from snnlib.experiments.task import activity, train
+from snnlib.experiments.task import EXAMPLES, activity, train
+from snnlib.init import initialize_, recommended
 from snnlib.neurons import LIF
 
 LIBRARIES = {"snnTorch": "snntorch", "SpikingJelly": "spikingjelly", "Norse": "norse"}
@@ -38,9 +51,37 @@ def table(gain):
 
 def test_the_halves_cover_the_suite():
     assert sorted(FIXED_ON + HELD_OUT) == sorted(ORDINARY)
-    assert abs(len(FIXED_ON) - len(HELD_OUT)) <= 1
-    assert len(SUITE.conditions) == len(ORDINARY) * len(METHODS) * len(LEARNING_RATES)
+    assert len(HELD_OUT) >= 6 and len(set(DEAD) & set(HELD_OUT)) >= 2
+    for protocol, names in ((SUITE, HELD_OUT), (TUNED, FIXED_ON)):
+        calls = (len(METHODS) - 1) * len(names) + len({*names} & {*REMEDIED})
+        calls -= len({*names} & {*SYNAPTIC})
+        assert len(protocol.conditions) == calls * len(LEARNING_RATES)
     assert len(SUITE.sizes["desk"].seeds) == 5
+
+
+def test_the_rule_is_the_one_that_was_fixed():
+    """Another rule has seen the networks that are held out: build others before it is reported."""
+    assert RULE == {
+        "epsilon": recommended.EPSILON,
+        "learns": recommended.LEARNS,
+        "silent_layers": recommended.SILENT_LAYERS,
+        "wide": recommended.WIDE,
+        "rate": recommended.RATE,
+        "name": recommended.NAME,
+        "synaptic": recommended.SYNAPTIC,
+    }
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_what_the_suite_says_of_a_network_is_what_a_diagnosis_finds(name):
+    """Dead, and whether a call is named that changes weights."""
+    pytest.importorskip(LIBRARIES.get(name.split()[0], "snnlib"))
+    own = ORDINARY[name]
+    x = data.load("digits", standardize=False).inputs[:EXAMPLES]
+    batch = x if own.encoding == "none" else x.expand(own.steps, *x.shape)
+    found = probe.diagnose(ordinary(name, seed=0), batch, networks=0)
+    assert ("cannot learn" in found.verdict) is (name in DEAD)
+    assert any(f.remedy.startswith(CALL) for f in found.findings) is (name in REMEDIED)
 
 
 def test_the_learning_rate_is_chosen_by_held_out_samples_for_each_method():
@@ -99,7 +140,7 @@ def test_a_run_of_the_suite_is_made_and_repeats(method):
     pytest.importorskip("spikingjelly")
     (own,) = [
         r
-        for r in SUITE.runs("smoke")
+        for r in TUNED.runs("smoke")
         if r.labels
         == {"network": "SpikingJelly MLP, 6 layers", "method": method, "learning_rate": 1e-2}
     ]
@@ -112,9 +153,9 @@ def test_stored_rows_pin_that_the_output_layer_was_drawn():
     """A protocol of before says nothing of the readout; its networks are drawn as they were."""
     settings = experiments.PROTOCOLS["fig8-digits"].runs("smoke")[0].settings
     assert "readout" not in settings["network"]["init"]
-    assert all("readout" in (entry or {"readout": ""}) for entry in METHODS.values())
+    named = [m for m in METHODS.values() if m is not None and m["method"] != "remedy"]
+    assert len(named) == len(METHODS) - 2 and all("readout" in method for method in named)
     from snnlib.experiments.task import build, load
-    from snnlib.init import initialize_
     from snnlib.networks import mlp
 
     samples = load(settings["data"], "train")
@@ -125,3 +166,25 @@ def test_stored_rows_pin_that_the_output_layer_was_drawn():
     initialize_(plain, "micheli2024", readout="draw", generator=generator)
     for one, two in zip(built.parameters(), plain.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_a_remedy_is_executed_as_it_is_printed_and_random_numbers_are_left():
+    network = ordinary("ours, 10 layers", seed=0)
+    batch = torch.rand(4, 20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    random = torch.get_rng_state()
+    call = apply_remedy_(network, batch, seed=3)
+    assert call == 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
+    assert torch.equal(random, torch.get_rng_state())
+    again = ordinary("ours, 10 layers", seed=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        initialize_(again, "micheli2024", example=batch)
+    for one, two in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    with torch.no_grad():
+        learned = torch.nn.Sequential(torch.nn.Linear(20, 400), LIF(threshold=0.3))
+        learned[0].weight.mul_(2)
+    before = learned[0].weight.clone()
+    x = torch.randn(4, 20, 20, generator=torch.Generator().manual_seed(4))
+    assert apply_remedy_(learned, x, seed=0) == ""
+    assert torch.equal(learned[0].weight, before)

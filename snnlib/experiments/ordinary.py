@@ -87,6 +87,42 @@ def _snntorch_convnet(surrogate: Callable[[Any], Any]) -> nn.Module:
     )
 
 
+def _snntorch_synaptic() -> nn.Module:
+    """Two convolutions in front of neurons with a synaptic current, spikes pooled behind them."""
+    snn = require("snntorch", None)
+    spike_grad = require("snntorch.surrogate", None).atan()
+
+    def synaptic(**settings: Any) -> nn.Module:
+        return snn.Synaptic(
+            alpha=0.6, beta=0.8, spike_grad=spike_grad, init_hidden=True, **settings
+        )
+
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 5, padding=2),
+        synaptic(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 12, 3, padding=1),
+        synaptic(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12 * (SIDE // 4) ** 2, CLASSES),
+        synaptic(output=True),
+    )
+
+
+def _snntorch_mlp(depth: int = 5, width: int = 100) -> nn.Module:
+    """Linear layers, each with a leak near 1 and reset to zero, one step per call."""
+    snn = require("snntorch", None)
+    sizes = [SIDE**2, *[width] * (depth - 1), CLASSES]
+    rows: list[nn.Module] = [nn.Flatten()]
+    for fan_in, fan_out in pairwise(sizes):
+        neuron = snn.Leaky(
+            beta=0.9, init_hidden=True, reset_mechanism="zero", output=fan_out == CLASSES
+        )
+        rows += [nn.Linear(fan_in, fan_out), neuron]
+    return nn.Sequential(*rows)
+
+
 class TutorialMLP(nn.Module):
     """Two linear layers whose loop over time stands in `forward`; the image comes in once."""
 
@@ -165,7 +201,7 @@ def _csnn() -> nn.Module:
 class SEWBlock(nn.Module):
     """Spikes of two convolutions added to those that came in."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, node: str = "IFNode") -> None:
         super().__init__()
         layer = require("spikingjelly.activation_based.layer", None)
         neuron = require("spikingjelly.activation_based.neuron", None)
@@ -174,7 +210,7 @@ class SEWBlock(nn.Module):
             return nn.Sequential(
                 layer.Conv2d(channels, channels, 3, padding=1, bias=False),
                 layer.BatchNorm2d(channels),
-                neuron.IFNode(),
+                getattr(neuron, node)(),
             )
 
         self.conv1, self.conv2 = half(), half()
@@ -201,14 +237,52 @@ def _sew() -> nn.Module:
     )
 
 
-def _spikingjelly_mlp(depth: int = 6, width: int = 128) -> nn.Module:
-    """Linear layers and LIF neurons with hard reset."""
+def _deep_sew() -> nn.Module:
+    """A stem and five blocks that add spikes of LIF neurons, and a linear readout."""
+    layer = require("spikingjelly.activation_based.layer", None)
+    neuron = require("spikingjelly.activation_based.neuron", None)
+    return _multi_step(
+        layer.Conv2d(1, 6, 3, padding=1, bias=False),
+        layer.BatchNorm2d(6),
+        neuron.LIFNode(),
+        layer.MaxPool2d(2, 2),
+        *(SEWBlock(6, "LIFNode") for _ in range(5)),
+        layer.Flatten(),
+        layer.Linear(6 * (SIDE // 2) ** 2, CLASSES),
+    )
+
+
+def _vgg() -> nn.Module:
+    """Four convolutions with batch norm and learned leaks, two linear layers that spike."""
+    layer = require("spikingjelly.activation_based.layer", None)
+    neuron = require("spikingjelly.activation_based.neuron", None)
+    rows: list[nn.Module] = []
+    for k, (fan_in, fan_out) in enumerate(pairwise((1, 8, 8, 12, 12))):
+        rows += [
+            layer.Conv2d(fan_in, fan_out, 3, padding=1, bias=False),
+            layer.BatchNorm2d(fan_out),
+            neuron.ParametricLIFNode(init_tau=2.0),
+        ]
+        rows += [layer.MaxPool2d(2, 2)] if k in (0, 2) else []
+    return _multi_step(
+        *rows,
+        layer.Flatten(),
+        layer.Linear(12 * (SIDE // 4) ** 2, 64, bias=False),
+        neuron.ParametricLIFNode(init_tau=2.0),
+        layer.Linear(64, CLASSES, bias=False),
+        neuron.ParametricLIFNode(init_tau=2.0),
+    )
+
+
+def _spikingjelly_mlp(depth: int = 6, width: int = 128, **learned: float) -> nn.Module:
+    """Linear layers and LIF neurons with hard reset; with `init_tau` their leak is learned."""
     layer = require("spikingjelly.activation_based.layer", None)
     neuron = require("spikingjelly.activation_based.neuron", None)
     sizes = [SIDE**2, *[width] * depth, CLASSES]
     rows: list[nn.Module] = [layer.Flatten()]
     for fan_in, fan_out in pairwise(sizes):
-        rows += [layer.Linear(fan_in, fan_out), neuron.LIFNode(tau=2.0)]
+        node = neuron.ParametricLIFNode(**learned) if learned else neuron.LIFNode(tau=2.0)
+        rows += [layer.Linear(fan_in, fan_out), node]
     return _multi_step(*rows)
 
 
@@ -232,11 +306,34 @@ def _norse_convnet() -> nn.Module:
     )
 
 
+def _norse_mlp(depth: int = 3, width: int = 100) -> nn.Module:
+    """Linear layers in front of neurons with synaptic currents, and a leaky readout."""
+    norse = require("norse.torch", None)
+    rows: list[nn.Module] = [nn.Flatten()]
+    for fan_in, fan_out in pairwise([SIDE**2, *[width] * depth]):
+        rows += [nn.Linear(fan_in, fan_out), norse.LIFCell()]
+    return norse.SequentialState(*rows, norse.LILinearCell(width, CLASSES))
+
+
+def _norse_recurrent(width: int = 80) -> nn.Module:
+    """A recurrent cell that holds its own weights, and a leaky readout."""
+    norse = require("norse.torch", None)
+    return norse.SequentialState(
+        nn.Flatten(), norse.LIFRecurrentCell(SIDE**2, width), norse.LILinearCell(width, CLASSES)
+    )
+
+
 # --- ours ---------------------------------------------------------------------------------------
 
 
-def _ours(depth: int) -> nn.Module:
-    return networks.mlp([SIDE**2, *[128] * depth, CLASSES], encode=False, bias=True, init=None)
+def _ours(depth: int, width: int = 128, **neuron: Any) -> nn.Module:
+    sizes = [SIDE**2, *[width] * depth, CLASSES]
+    return networks.mlp(sizes, encode=False, bias=True, init=None, **neuron)
+
+
+def _our_convnet() -> nn.Module:
+    shape, channels = (1, SIDE, SIDE), (8, 8, 8, 8)
+    return networks.convnet(shape, CLASSES, channels=channels, bias=True, init=None)
 
 
 ORDINARY: dict[str, Ordinary] = {
@@ -253,5 +350,18 @@ ORDINARY: dict[str, Ordinary] = {
     "ours, 3 layers": Ordinary(lambda: _ours(3), steps=4),
     "ours, 10 layers": Ordinary(lambda: _ours(10), steps=4),
     "ours, 20 layers": Ordinary(lambda: _ours(20), steps=4),
+    "snnTorch convnet, Synaptic": Ordinary(_snntorch_synaptic, steps=6),
+    "snnTorch MLP, 5 layers": Ordinary(_snntorch_mlp, steps=7),
+    "SpikingJelly MLP, learned leak": Ordinary(
+        lambda: _spikingjelly_mlp(7, 100, init_tau=2.0), steps=5
+    ),
+    "SpikingJelly SEW, 5 blocks": Ordinary(_deep_sew, steps=4, loss="mean_output"),
+    "SpikingJelly VGG, batch norm": Ordinary(_vgg, steps=4),
+    "Norse MLP": Ordinary(_norse_mlp, steps=12, loss="mean_output"),
+    "Norse recurrent cell": Ordinary(_norse_recurrent, steps=10, loss="mean_output"),
+    "ours, convnet": Ordinary(_our_convnet, steps=4),
+    "ours, 14 layers, hard reset": Ordinary(
+        lambda: _ours(14, 100, leak=0.8, reset="zero"), steps=5
+    ),
 }
 """The suite, by name."""

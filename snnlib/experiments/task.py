@@ -18,6 +18,7 @@ from snnlib import data, dialects, networks, training
 from snnlib.data import Dataset, encoding
 from snnlib.dialects.running import resolve_time, run
 from snnlib.experiments.ordinary import ordinary
+from snnlib.experiments.remedy import apply_remedy_
 from snnlib.init import initialize_
 from snnlib.neurons import LIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
@@ -61,9 +62,9 @@ def build(
         settings: "kind", a name in `KINDS` ("residual" if there is none), and arguments of that
             network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
             `snnlib.init.initialize_`, with "example" true if it may see data, or the method
-            "normal" with "std" or "gain" for all layers; "mean_squares" of weights by the names of
-            their layers, to which they are scaled at last; "mpinit", whether the initial membrane
-            is `MPInit`.
+            "normal" with "std" or "gain" for all layers, or "remedy", which diagnoses and does
+            what the first finding says; "mean_squares" of weights by the names of their layers, to
+            which they are scaled at last; "mpinit", whether the initial membrane is `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".
@@ -91,6 +92,10 @@ def build(
         example = currents if init.pop("example", False) else None
         if method == "normal":
             _normal(network, generator, **init)
+        elif method == "remedy":
+            if currents is None:
+                raise ValueError("currents must be given to diagnose, got None")
+            apply_remedy_(network, currents, seed=seed)
         else:
             # Rows that are stored drew the output layer too.
             init.setdefault("readout", "draw")

@@ -33,6 +33,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ikun2024.IKUN_FASHION,
         kook2026.FROZEN_THRESHOLD,
         kook2026.MPINIT_TRSG,
+        ordinary.TUNED,
         ordinary.SUITE,
     )
 }

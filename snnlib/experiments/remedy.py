@@ -1,0 +1,60 @@
+"""Do what a diagnosis says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import snnlib.init
+from snnlib.probe import diagnose
+
+__all__ = ["apply_remedy_", "executed"]
+
+CALL = "snnlib.init.initialize_(model"
+
+
+def apply_remedy_(network: nn.Module, batch: Tensor, *, seed: int = 0) -> str:
+    """Diagnose a network and execute, as it is printed, the first call that changes weights.
+
+    Args:
+        network: The network, changed in place.
+        batch: Its input.
+        seed: Of the diagnosis and of torch's random numbers while the call runs.
+
+    Returns:
+        The call; empty if no finding names one.
+
+    Example:
+        >>> from snnlib.networks import mlp
+        >>> seeded = torch.Generator().manual_seed(0)
+        >>> network = mlp([100] * 8, encode=False, init=None, generator=seeded)
+        >>> apply_remedy_(network, torch.randn(4, 8, 100, generator=seeded))
+        'snnlib.init.initialize_(model, "micheli2024", example=batch)'
+    """
+    found = diagnose(network, batch, networks=0, seed=seed)
+    calls = [f.remedy for f in found.findings if f.remedy.startswith(CALL)]
+    if not calls:
+        return ""
+    executed(calls[0], network, batch, seed=seed)
+    return calls[0]
+
+
+def executed(call: str, network: nn.Module, batch: Tensor, *, seed: int = 0) -> dict[str, Any]:
+    """Execute a remedy as it is printed.
+
+    Args:
+        call: The remedy.
+        network: What is called `model` in it.
+        batch: What is called `batch` in it.
+        seed: Of torch's random numbers while it runs.
+
+    Returns:
+        The names that it set, `model` and `batch` among them.
+    """
+    scope: dict[str, Any] = {"model": network, "batch": batch, "snnlib": snnlib, "torch": torch}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        exec(call, scope)
+    return scope
