@@ -26,8 +26,16 @@ from snnlib.experiments.registered.outcome import (
     resolution_of,
 )
 from snnlib.experiments.registered.rule import SIZE, Cells, Family, Planned, Rule, parse, read_rules
+from snnlib.experiments.registered.showing import (
+    MARKS,
+    accuracies,
+    outcomes,
+    overview,
+    rows_of,
+)
 
 __all__ = [
+    "MARKS",
     "OUTCOMES",
     "RULES",
     "SIZE",
@@ -38,13 +46,17 @@ __all__ = [
     "Judged",
     "Planned",
     "Rule",
+    "accuracies",
     "boundary",
     "check",
     "check_all",
     "judge_rule",
+    "outcomes",
+    "overview",
     "parse",
     "read_rules",
     "resolution_of",
+    "rows_of",
 ]
 
 RULES = read_rules()
