@@ -29,6 +29,7 @@ from snnlib.experiments.registered.rule import SIZE, Cells, Family, Planned, Rul
 from snnlib.experiments.registered.showing import (
     MARKS,
     accuracies,
+    is_complete,
     outcomes,
     overview,
     rows_of,
@@ -50,6 +51,7 @@ __all__ = [
     "boundary",
     "check",
     "check_all",
+    "is_complete",
     "judge_rule",
     "outcomes",
     "overview",

@@ -34,6 +34,20 @@ class Judged(NamedTuple):
     p_holm: float
     outcome: str
 
+    @property
+    def points(self) -> str:
+        """The difference in percentage points with its interval."""
+        return f"{100 * self.difference.mean:+.1f} ± {100 * self.difference.half_width:.1f}"
+
+    @property
+    def summary(self) -> str:
+        """One line for the ledger."""
+        level = 100 * self.difference.confidence
+        return (
+            f"{self.contrast.name}: {self.points} points ({level:g} %) over "
+            f"{self.difference.seeds} fresh seeds, corrected p {self.p_holm:.2g}"
+        )
+
 
 class Boundary(NamedTuple):
     """Predictions for conditions with what the rows say.

@@ -12,7 +12,7 @@ from snnlib.experiments.registered.outcome import boundary, judge_rule, resoluti
 from snnlib.experiments.registered.rule import LABEL, SIZE, Rule
 from snnlib.experiments.results import Row, read, summarize
 
-__all__ = ["MARKS", "accuracies", "outcomes", "overview", "rows_of"]
+__all__ = ["MARKS", "accuracies", "is_complete", "outcomes", "overview", "rows_of"]
 
 MARKS = {"registered": "●", "explored": "○"}
 """What stands beside a result whose rule was committed first, and beside any other."""
@@ -31,22 +31,33 @@ def rows_of(rule: Rule, folder: str | Path = "../results") -> list[Row]:
     return read(path) if path.exists() else []
 
 
+def is_complete(rule: Rule, rows: list[Row]) -> bool:
+    """Whether every run of a rule is stored; nothing is judged before.
+
+    Args:
+        rule: The rule.
+        rows: Its rows.
+    """
+    return len(rows) == len(rule.conditions) * len(rule.seeds)
+
+
 def outcomes(rule: Rule, rows: list[Row]) -> Columns:
     """One line for each contrast: points with their interval, corrected p value, outcome.
 
     Args:
         rule: A rule with contrasts.
-        rows: All its rows.
+        rows: Its rows; while some are missing the outcome is "open" and nothing else is said.
 
     Raises:
         ValueError: As in `judge_rule`.
     """
+    columns: Columns = {"": [MARKS["registered"]] * len(rule.family)}
+    columns["contrast"] = [contrast.name for contrast in rule.family]
+    if not is_complete(rule, rows):
+        return columns | {"outcome": ["open"] * len(rule.family)}
     judged = judge_rule(rule, rows)
-    return {
-        "": [MARKS["registered"]] * len(judged),
-        "contrast": [found.contrast.name for found in judged],
-        "points": [f"{100 * found.difference.mean:+.1f}" for found in judged],
-        "± (95 %)": [f"{100 * found.difference.half_width:.1f}" for found in judged],
+    return columns | {
+        "points (95 %)": [found.points for found in judged],
         "seeds": [found.difference.seeds for found in judged],
         "p, Holm": [f"{found.p_holm:.2g}" for found in judged],
         "outcome": [found.outcome for found in judged],
@@ -106,7 +117,7 @@ def overview(
             f"{spent + planned:.2g}",
             f"{len(rows)} of {total}",
             checks[name].word,
-            _outcome(rule, rows) if len(rows) == total else "",
+            _outcome(rule, rows) if is_complete(rule, rows) else "",
         )
         for column, value in zip(columns, line, strict=True):
             columns[column].append(value)
