@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 from snnlib.experiments.checking import LEVEL, Outcome, repeat
 from snnlib.experiments.plotting import plot
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.protocols import PROTOCOLS
+from snnlib.experiments.protocols import PROTOCOLS as EXPLORED
 from snnlib.experiments.provenance import PLACE
+from snnlib.experiments.registered import RULES
 from snnlib.experiments.results import Row, read, rows, write
 from snnlib.experiments.runner import RunFailed, Status, Task, queue, status, work
 from snnlib.experiments.store import Store
 from snnlib.experiments.task import train
 
+PROTOCOLS = EXPLORED | {name: rule.protocol() for name, rule in RULES.items()}
 RESULTS = Path("results")
 DRAWN = Path("_build")  # which git ignores: figures are made from tables, not kept
 FLAT_MINIMA = "flat-minima"  # has a command of its own, but its rows are checked as the others

@@ -13,11 +13,22 @@ import torch
 from snnlib._extras import require
 from snnlib.experiments import cluster as dask
 from snnlib.experiments.protocol import Protocol, Run
-from snnlib.experiments.provenance import provenance
+from snnlib.experiments.provenance import RULE, commit, is_clean, provenance
 from snnlib.experiments.store import Store
 from snnlib.experiments.task import train
 
-__all__ = ["RunFailed", "Status", "Task", "execute", "make", "queue", "status", "sweep", "work"]
+__all__ = [
+    "RunFailed",
+    "Status",
+    "Task",
+    "execute",
+    "make",
+    "queue",
+    "refuse_changes",
+    "status",
+    "sweep",
+    "work",
+]
 
 Content: TypeAlias = dict[str, Any]
 Train: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -225,7 +236,7 @@ def make(
     """Make one run.
 
     Returns:
-        Its metrics and where they come from.
+        Its metrics and where they come from, with the rule that it belongs to if it has one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -233,9 +244,23 @@ def make(
         start = time.perf_counter()
         metrics = train(settings)
         seconds = round(time.perf_counter() - start, 1)
-        return metrics, provenance(command) | {"seconds": seconds}
+        origin = provenance(command) | {"seconds": seconds}
+        return metrics, origin | {name: settings[name] for name in (RULE,) if name in settings}
     finally:
         torch.set_num_threads(before)
+
+
+def refuse_changes(settings: Mapping[str, Any]) -> None:
+    """Refuse a run of a registered rule from a library that no commit holds.
+
+    Raises:
+        ValueError: If the settings name a rule and the library is changed or in no repository.
+    """
+    if RULE in settings and not is_clean(found := commit()):
+        raise ValueError(
+            "a registered run needs a clean commit, which its rows name: commit or stash the "
+            f"changes of snnlib first, got {found or 'no repository'}"
+        )
 
 
 def execute(task: Task, store: Store, *, threads: int = 1, train: Train = train) -> Content:
@@ -243,7 +268,11 @@ def execute(task: Task, store: Store, *, threads: int = 1, train: Train = train)
 
     Returns:
         What was stored.
+
+    Raises:
+        ValueError: As in `refuse_changes`.
     """
+    refuse_changes(task.run.settings)
     checkpoint = store.folder / f"{task.run.key}.checkpoint"
     if "checkpoint" in inspect.signature(train).parameters:
         train = functools.partial(train, checkpoint=checkpoint)  # type: ignore[call-arg]
@@ -320,5 +349,6 @@ def _remote(
 
     if protocol.key(settings) != key:
         raise RuntimeError("the worker has another version of snnlib than the client")
+    refuse_changes(settings)
     with dask.alone() as own_threads:
         return make(settings, command, threads or own_threads, train)
