@@ -12,6 +12,7 @@ import torch
 
 from snnlib._extras import require
 from snnlib.experiments import cluster as dask
+from snnlib.experiments import pausing
 from snnlib.experiments.protocol import Protocol, Run
 from snnlib.experiments.provenance import RULE, commit, is_clean, provenance
 from snnlib.experiments.store import Store
@@ -87,7 +88,7 @@ class Status(NamedTuple):
 
 def queue(
     protocols: Iterable[Protocol],
-    size: str,
+    size: str | None,
     *,
     seeds: int | None = None,
     known: Collection[str] = (),
@@ -95,22 +96,25 @@ def queue(
     """The different runs of some protocols: the first seed of all, then the second of all, ...
 
     So wherever the queue is cut off, every condition has had the same number of seeds, or one
-    less.
+    less. Protocols of a higher priority come before the others.
 
     Args:
         protocols: The experiments, each of which has this size.
-        size: A name in their `sizes`.
+        size: A name in their `sizes`; None takes the usual one of each.
         seeds: Only the first so many seeds; None takes all.
         known: Keys of runs that are left out.
 
     Raises:
         ValueError: If a protocol has no such size, or `seeds` is not a positive integer.
     """
-    ranked: list[tuple[int, Task]] = []
+    ranked: list[tuple[tuple[int, int], Task]] = []
     for protocol in protocols:
-        runs = protocol.runs(size, seeds=seeds)
-        order = protocol.sizes[size].seeds
-        ranked += [(order.index(run.seed), Task(protocol, size, run)) for run in runs]
+        own = protocol.usual if size is None else size
+        runs = protocol.runs(own, seeds=seeds)
+        order = protocol.sizes[own].seeds
+        ranked += [
+            ((-protocol.priority, order.index(run.seed)), Task(protocol, own, run)) for run in runs
+        ]
     ranked.sort(key=lambda entry: entry[0])  # stable: in the order of protocols and conditions
     found: dict[str, Task] = {}
     for _, task in ranked:
@@ -132,7 +136,8 @@ def work(
 ) -> int:
     """Make the runs of a queue that are not stored yet, and store each as it ends.
 
-    A run that raises an error is left out, and so are the runs of its protocol that were not
+    While something pauses the queue (`snnlib.experiments.pausing`) no further run is begun. A run
+    that raises an error is left out, and so are the runs of its protocol that were not
     begun then, which are likely to raise it too; those of other protocols are made.
 
     Args:
@@ -171,6 +176,7 @@ def work(
 
     def begun() -> Iterator[Task]:
         for task in missing:
+            pausing.wait(store.folder, until=end)
             if end is not None and time.monotonic() >= end:
                 return
             if task.protocol.name not in failed:

@@ -63,8 +63,8 @@ def build(
             network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
             `snnlib.init.initialize_`, with "example" true if it may see data, or the method
             "normal" with "std" or "gain" for all layers, or "remedy", which diagnoses and does
-            what the first finding says; "mean_squares" of weights by the names of their layers,
-            to which they are scaled at last; "mpinit", whether the initial membrane is `MPInit`.
+            what the first finding says; "mean_squares" of weights by the names of their layers, to
+            which they are scaled at last; "mpinit", whether the initial membrane is `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".

@@ -2,7 +2,7 @@
 
 One TOML file per rule holds the question, the contrasts or predictions, the test, the level, the
 seeds, every setting of every run, and what outcome supports or refutes. Each row stores the rule's
-SHA-256 and a clean commit; `violations` shows by git's history that the rule is older than the
+SHA-256 and a clean commit; `check` shows by git's history that the rule is older than the
 row, that it is still the same, and that its seeds occur in no earlier row. Everything else that
 the book shows of trainings is explored.
 
@@ -16,9 +16,50 @@ Example:
 
 from __future__ import annotations
 
+from snnlib.experiments.registered.history import Checked, check, check_all
+from snnlib.experiments.registered.outcome import (
+    OUTCOMES,
+    Boundary,
+    Judged,
+    boundary,
+    judge_rule,
+    resolution_of,
+)
 from snnlib.experiments.registered.rule import SIZE, Cells, Family, Planned, Rule, parse, read_rules
+from snnlib.experiments.registered.showing import (
+    MARKS,
+    accuracies,
+    is_complete,
+    outcomes,
+    overview,
+    rows_of,
+)
 
-__all__ = ["RULES", "SIZE", "Cells", "Family", "Planned", "Rule", "parse", "read_rules"]
+__all__ = [
+    "MARKS",
+    "OUTCOMES",
+    "RULES",
+    "SIZE",
+    "Boundary",
+    "Cells",
+    "Checked",
+    "Family",
+    "Judged",
+    "Planned",
+    "Rule",
+    "accuracies",
+    "boundary",
+    "check",
+    "check_all",
+    "is_complete",
+    "judge_rule",
+    "outcomes",
+    "overview",
+    "parse",
+    "read_rules",
+    "resolution_of",
+    "rows_of",
+]
 
 RULES = read_rules()
 """The rules of the book by name."""

@@ -134,6 +134,8 @@ class Rule:
             sizes={SIZE: size},
             x="epoch",
             series=LABEL,
+            priority=1,
+            seconds=self.planned.seconds,
         )
 
     def _apply(self, settings: Settings, labels: Labels) -> None:
