@@ -9,6 +9,7 @@
 # make bench   time the library against products and other libraries, into results/benchmarks
 # make bench-quick   the same at small sizes, in two minutes, kept in _build
 # make audit   plant errors in the premises of the proofs that changed (CHAPTERS="..." for some)
+# make mutants plant errors in the library's formulas: which do its tests notice (hours; goes on where it stopped)
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make lock    hashes and licences of the pinned packages, into hashes/
@@ -35,7 +36,7 @@ RUN := $(BIN)/python
 LOCKS := requirements.txt requirements-peers.txt
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit seeds portability lint env lock clean distclean
+.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit mutants seeds portability lint env lock clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -85,6 +86,9 @@ bench-quick: env
 
 audit: env
 	@$(RUN) -m tools.audit $(CHAPTERS) $(ARGS)
+
+mutants: env
+	@$(RUN) -m tools.mutants $(ARGS)
 
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)

@@ -8,8 +8,9 @@ with the gradient g by
 
 at its first update, so the *share* |g|/(|g| + ε), averaged over a weight's entries, says how much
 of a full step it takes. A network none of whose weights takes a tenth of it cannot learn, and one
-with two silent layers of which one feeds the other has to wake them one after the other: all of it
-is drawn anew, what is then still silent is scaled until it fires, and surrogates of ours that are
+with two silent layers of which one feeds the other has to wake them one after the other (layers
+that no scale of weights wakes, behind norms or products of spikes, do not count): all of it is
+drawn anew, what is then still silent is scaled until it fires, and surrogates of ours that are
 sharp are widened, because each layer that fires makes gradients of two samples less alike, the
 more so the sharper they are.
 """
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from snnlib._progress import stage
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.connection import Connection, Layer
@@ -63,11 +65,14 @@ class Learning(NamedTuple):
         coherence: Cosine of the gradients of the two halves of the batch; NaN if one is zero.
         silent: Names of the spiking layers that feed weights and fire in less than `SILENT` of all
             steps.
+        beyond: Those of them that no scale of weights wakes: no weights drive them, or a norm
+            takes the scale away.
     """
 
     shares: dict[str, float]
     coherence: float
     silent: tuple[str, ...]
+    beyond: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -76,8 +81,8 @@ class Learning(NamedTuple):
 
     @property
     def learns(self) -> bool:
-        """Whether the gradient reaches a weight, and no silence lies behind a silence."""
-        return self.share >= LEARNS and len(self.silent) < SILENT_LAYERS
+        """Whether the gradient reaches a weight, and no silence to wake lies behind another."""
+        return self.share >= LEARNS and len(self.silent) - len(self.beyond) < SILENT_LAYERS
 
     @property
     def verdict(self) -> str:
@@ -88,6 +93,11 @@ class Learning(NamedTuple):
         if self.share >= LEARNS:
             reached = f"its weights take up to {self.share:.0%} of Adam's full step"
         which = ", ".join(map(repr, self.silent))
+        if self.beyond:
+            reached += (
+                f"; no scale of weights wakes {', '.join(map(repr, self.beyond))}, "
+                "snnlib.probe.diagnose says what does"
+            )
         if self.share < LEARNS:
             return f"cannot learn: {reached}, the gradient is below its ε"
         if not self.learns:
@@ -167,7 +177,14 @@ def learning(
     size = float(one.norm() * two.norm())
     feeding = {layer.name for c in connections if not c.recurrent for layer in c.fed_by}
     silent = tuple(name for name in rates.silent() if name in feeding)
-    return Learning(shares, float(one @ two) / size if size > 0 else math.nan, silent)
+    within = {
+        layer.name
+        for c in connections
+        if not c.recurrent and not any(norm.undoes for norm in c.norms)
+        for layer in c.drives
+    }
+    beyond = tuple(name for name in silent if name not in within)
+    return Learning(shares, float(one @ two) / size if size > 0 else math.nan, silent, beyond)
 
 
 class _Rates:
@@ -252,6 +269,7 @@ def draw_recommended_(
     """
     method = method_named(NAME)
     choices = choices_of(method, {}, layers or {})
+    stage("what reaches the weights")
     found = learning(network, connections, example, time=time)
     if found.learns or not found.shares:
         why = "the network learns" if found.learns else "frozen"
@@ -277,6 +295,7 @@ def draw_recommended_(
         time=time,
         then=partial(_wake_hidden_, network, plans, example, time),
     )
+    stage("what reaches the weights now")
     again = learning(network, connections, example, time=time)
     said = f"The network {found.verdict}. Drawn anew, it {again.verdict}."
     return replace(report(plans, method), method="recommended", source=SOURCE, said=said)
@@ -311,6 +330,7 @@ def _wake_hidden_(network: nn.Module, plans: list[Plan], example: Any, time: Tim
         if module is None or not mean_rate(network, module, example, time=time) < SILENT:
             continue
         parameters = [plan.connection.parameter for plan in own]
+        stage(f"waking {own[0].connection.drives[0].name}")
         factor, rate = wake_(network, module, parameters, example, time=time)
         said = "silent, and no scale of its weights wakes it"
         if factor != 1:
