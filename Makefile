@@ -9,8 +9,10 @@
 # make bench   time the library against products and other libraries, into results/benchmarks
 # make bench-quick   the same at small sizes, in two minutes, kept in _build
 # make audit   plant errors in the premises of the proofs that changed (CHAPTERS="..." for some)
+# make mutants plant errors in the library's formulas: which do its tests notice (hours; goes on where it stopped)
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
+# make lock    hashes and licences of the pinned packages, into hashes/
 # make lint    ruff, mypy, and the layers of the library
 # make clean   remove what the builds made; distclean also removes the environment
 #
@@ -31,9 +33,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
+LOCKS := requirements.txt requirements-peers.txt
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit seeds portability lint env clean distclean
+.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit mutants seeds portability lint env lock clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -84,6 +87,9 @@ bench-quick: env
 audit: env
 	@$(RUN) -m tools.audit $(CHAPTERS) $(ARGS)
 
+mutants: env
+	@$(RUN) -m tools.mutants $(ARGS)
+
 seeds: env
 	$(RUN) -m tools.seeds $(ARGS)
 
@@ -98,15 +104,29 @@ lint: env
 
 env: $(VENV)/ready
 
-# The lock file first, torch in it: the project itself then finds every requirement met.
-# The other spiking libraries without their requirements, which would replace torch.
-$(VENV)/ready: requirements.txt requirements-peers.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
+# By hash first what is the same on every index; then torch, whose wheels are not, and what its
+# wheel pins. The project itself then finds every requirement met.
+# The other spiking libraries come without their requirements, which would replace torch.
+$(VENV)/ready: $(LOCKS) $(addprefix hashes/,$(LOCKS)) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5) and "Python 3.11.5 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --quiet --no-compile --no-deps --require-hashes -r hashes/requirements.txt
 	$(INSTALL) --quiet --no-compile -r requirements.txt
-	$(INSTALL) --quiet --no-deps -r requirements-peers.txt
+	$(INSTALL) --quiet --no-deps --require-hashes -r hashes/requirements-peers.txt
 	$(INSTALL) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The hashes of every file of the pinned versions, for all platforms, by uv (an extra of releases).
+# torch and torchvision stay out: their wheels differ between PyPI and torch's own indexes.
+lock: $(VENV)/release
+	mkdir -p _build
+	for name in $(LOCKS); do \
+	  grep -vE '^(#|torch(vision)?==)' $$name > _build/$$name; \
+	  $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --universal --python-version 3.11.5 \
+	    --no-annotate --custom-compile-command "make lock" --output-file hashes/$$name _build/$$name \
+	    || exit 1; \
+	done
+	$(RUN) -m tools.licences
 
 # Text notebooks open as notebooks: a setting of this environment, not of the user.
 $(VENV)/lab: $(VENV)/ready requirements-lab.txt

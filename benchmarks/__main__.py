@@ -26,6 +26,7 @@ from benchmarks.cells import CELLS, chosen
 from benchmarks.harness import LEAST_ROUNDS, Options, Skip
 from benchmarks.peers import PEERS
 from benchmarks.result import FOLDER, Result
+from snnlib.experiments.pausing import paused
 from snnlib.experiments.provenance import provenance
 
 QUICK_FOLDER = FOLDER.parent.parent / "_build" / "benchmarks"
@@ -109,11 +110,12 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(options.threads)
     made = origin_of(options, asked.label, " ".join(["python -m benchmarks", *arguments]))
     found = []
-    for number, name in enumerate(names, start=1):
-        print(f"{number}/{len(names)} {name} ...", file=sys.stderr, flush=True)
-        result = measure(name, options, made)
-        results.write(result, folder)  # at once: what is interrupted keeps what it has
-        found.append(result)
+    with paused("benchmarks"):
+        for number, name in enumerate(names, start=1):
+            print(f"{number}/{len(names)} {name} ...", file=sys.stderr, flush=True)
+            result = measure(name, options, made)
+            results.write(result, folder)  # at once: what is interrupted keeps what it has
+            found.append(result)
     print(shown(found, folder))
 
 

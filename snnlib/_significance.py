@@ -42,32 +42,37 @@ def critical_value(level: float, dof: float | None = None) -> float:
     return float(t.isf(level / 2, dof))
 
 
-def detectable_shift(level: float, dof: float | None = None) -> float:
-    r"""Shift in standard errors that the test at `level` detects with probability 0.99.
+def detectable_shift(
+    level: float, dof: float | None = None, *, detection: float = DETECTION
+) -> float:
+    r"""Shift in standard errors that the test at `level` detects with some probability.
 
-    Solves P(|T_δ| > c) = 0.99 for δ, where T_δ is normal (or noncentral t) with shift δ and
+    Solves P(|T_δ| > c) = detection for δ, where T_δ is normal (or noncentral t) with shift δ and
     c is the critical value.
 
     Args:
         level: false-alarm level of one entry, in (0, 1).
         dof: degrees of freedom of the standard error; None if the variance is known.
+        detection: the probability, in (1/2, 1).
 
     Returns:
         The shift δ.
 
     Raises:
-        ValueError: if `level` is outside (0, 1) or `dof` is not positive.
+        ValueError: if `level` or `detection` is outside its range or `dof` is not positive.
 
     Example:
         >>> round(detectable_shift(0.05), 3)  # 1.960 + 2.326
         4.286
     """
+    if not 0.5 < detection < 1:
+        raise ValueError(f"detection must lie in (1/2, 1), got {detection!r}")
     critical = critical_value(level, dof)
     if dof is None:
-        return critical + float(norm.isf(1 - DETECTION))
+        return critical + float(norm.isf(1 - detection))
 
     def missed(shift: float) -> float:
-        return float(nct.cdf(critical, dof, shift)) - (1 - DETECTION)
+        return float(nct.cdf(critical, dof, shift)) - (1 - detection)
 
     upper = critical + 5.0
     while missed(upper) > 0:

@@ -352,7 +352,7 @@ CALLS = (
         **{"output": lambda: torch.rand(T, BATCH, 3), "targets": lambda: torch.tensor([0, 2])},
     ),
     _call(experiments.holm, p_values=(0.01, 0.2, 0.04)),
-    _call(experiments.resolvable, std=0.3, seeds=4, confidence=0.9),
+    _call(experiments.resolves, spread=0.3, seeds=4, tests=2, level=0.1, power=0.8),
     _call(experiments.trains, accuracy=0.6, best=0.9, chance=0.1, share=0.4),
     _call(experiments.informative, accuracies=(0.6, 0.7), best=0.9, chance=0.1),
     _call(

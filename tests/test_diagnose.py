@@ -479,7 +479,7 @@ def test_the_surrogate_that_mends_a_foreign_network_exists_there(library):
     eval(call, {"snnlib": importlib.import_module("snnlib")})
 
 
-def test_a_recurrent_layer_is_measured_and_the_next_one_predicted():
+def test_a_recurrent_layer_and_the_next_one_are_predicted():
     snn = pytest.importorskip("snntorch")
     model = nn.Sequential(
         nn.Linear(100, 200),
@@ -491,8 +491,9 @@ def test_a_recurrent_layer_is_measured_and_the_next_one_predicted():
     initialize_(model, "micheli2024", example=batch, generator=seeded())
     found = diagnose(model, batch)
     first, second = found.layers
-    assert first.predicted_rate is None and "recurrent" in found.notes[0]
-    assert ((second.rate - second.predicted_rate).abs() < 0.05).all()
+    assert "0" not in found.notes[0] and "it has recurrent weights" in found.notes[0]
+    for layer in (first, second):
+        assert ((layer.rate - layer.predicted_rate).abs() < 0.05).all()
     assert first.operations > 0  # its own spikes come back to it
 
 

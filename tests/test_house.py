@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import io
 import json
 import os
@@ -27,7 +28,7 @@ from packaging.version import Version
 from sphinx.util.matching import patmatch
 
 import snnlib
-from tools import chapters
+from tools import chapters, licences
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -108,6 +109,31 @@ def test_lock_has_nothing_else():
     wanted = with_dependencies([*project()["dependencies"], "snnlib[dev]"])
     surplus = set(pins("requirements.txt")) - wanted
     assert not surplus, f"in requirements.txt but needed by nothing: {', '.join(sorted(surplus))}"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-peers.txt"])
+def test_hashed_lock_pins_the_same_versions(name):
+    text = (ROOT / "hashes" / name).read_text().replace("\\\n", " ")
+    hashed = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            pin, *hashes = line.split()
+            assert hashes, f"{pin} has no hash"
+            assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), pin
+            found, version = pin.split("==")
+            hashed[canonicalize_name(found)] = Version(version)
+    by_index = {"torch", "torchvision"}  # their wheels differ between PyPI and torch's indexes
+    assert hashed == {key: pin for key, pin in pins(name).items() if key not in by_index}
+    assert not by_index & set(hashed)
+
+
+def test_licence_of_every_pinned_package_is_listed():
+    listed = list(csv.reader(licences.TABLE.read_text().splitlines()))
+    assert all(licence for _, _, licence in listed)
+    assert {name: version for name, version, _ in listed[1:]} == licences.pinned()
+    by_index = {"torch", "torchvision"}  # the metadata of their wheels differ, too
+    for name, _, licence in listed[1:]:
+        assert name in by_index or licence == licences.licence(name), name
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -148,9 +149,15 @@ def test_the_new_method_is_everywhere(newcomer):
 # --- What a method must be listed in --------------------------------------------------------------
 
 
+def api_pages(root):
+    """Text of the pages on the library."""
+    paths = sorted((root / "book" / "api").glob("*.md"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
 def documented(root):
-    """Members that the API page documents, by module; None is all."""
-    page = (root / "book" / "api.md").read_text(encoding="utf-8")
+    """Members that the API pages document, by module; None is all."""
+    page = api_pages(root)
     found = {}
     for module, options in re.findall(r"\.\. automodule:: (\S+)\n((?:   :.*\n)*)", page):
         members = re.search(r":members:(.*)", options)
@@ -181,7 +188,7 @@ def missing(root):
         if not re.search(rf"(?m)^        {own}\.[A-Z]+,$", registry):
             found.append(f"registry.py: {own}")
         if f"snnlib.init.{own}" not in pages:
-            found.append(f"api.md: snnlib.init.{own}")
+            found.append(f"book/api: snnlib.init.{own}")
         for node in ast.walk(ast.parse(text)):
             if (
                 isinstance(node, ast.FunctionDef)
@@ -193,7 +200,7 @@ def missing(root):
                 known = pages.get(node.module, set())
                 used = {alias.name for alias in node.names} - EVERYWHERE
                 if known is not None and used - known:
-                    found += [f"api.md: {node.module}.{name}" for name in sorted(used - known)]
+                    found += [f"book/api: {node.module}.{name}" for name in sorted(used - known)]
     return found
 
 
@@ -202,7 +209,7 @@ def test_every_method_is_exported_and_documented_with_what_it_uses():
 
 
 def test_what_a_newcomer_forgets_is_named(newcomer):
-    shutil.copy(ROOT / "book" / "api.md", newcomer / "book")
+    shutil.copytree(ROOT / "book" / "api", newcomer / "book" / "api")
     file = newcomer / "snnlib" / "init" / "nobody2026.py"
     extra = (
         "from snnlib.init.drawing import draw\n\n\ndef nobody2026_(weight):\n    return weight\n"
@@ -210,8 +217,8 @@ def test_what_a_newcomer_forgets_is_named(newcomer):
     file.write_text(METHOD + extra)
     before = missing(ROOT)
     assert [line for line in missing(newcomer) if line not in before] == [
-        "api.md: snnlib.init.nobody2026",
-        "api.md: snnlib.init.drawing.draw",
+        "book/api: snnlib.init.nobody2026",
+        "book/api: snnlib.init.drawing.draw",
         "__init__.py: nobody2026_",
     ]
     registry = newcomer / "snnlib" / "init" / "registry.py"
@@ -220,11 +227,39 @@ def test_what_a_newcomer_forgets_is_named(newcomer):
     assert "registry.py: nobody2026" in missing(newcomer)
 
 
-def test_every_part_that_the_api_page_lists_is_documented_there():
+def named_on_the_pages(root):
+    """Every object that the API pages document, by its full name, once for each time."""
+    found, module = [], ""
+    pattern = r"\.\. (\w+):: (\S+)\n((?:   :.*\n)*)"
+    for directive, name, options in re.findall(pattern, api_pages(root)):
+        if directive in ("automodule", "currentmodule"):
+            module = name
+        if directive == "automodule" and (members := re.search(r":members:(.*)", options)):
+            exported = getattr(importlib.import_module(module), "__all__", ())
+            names = [part.strip() for part in members[1].split(",") if part.strip()]
+            found += [f"{module}.{part}" for part in names or exported]
+        elif directive in ("autofunction", "autoclass", "autodata", "autoexception"):
+            found.append(name if name.startswith("snnlib.") else f"{module}.{name}")
+    return found
+
+
+PARTS = (
+    "neurons surrogate meanfield membrane networks products fold probe dialects curvature ledger"
+)
+
+
+@pytest.mark.parametrize("part", PARTS.split())
+def test_every_public_name_is_documented_once(part):
+    names = named_on_the_pages(ROOT)
+    public = {f"snnlib.{part}.{name}" for name in importlib.import_module(f"snnlib.{part}").__all__}
+    assert not public - set(names)
+    assert not [name for name in public if names.count(name) > 1]
+
+
+def test_every_part_that_the_api_page_lists_has_its_own():
     page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
     parts = re.search(r"autosummary::\n\n((?:   \w+\n)+)", page)[1].split()
-    modules = re.findall(r"(?:automodule|currentmodule):: (\S+)", page)
     assert len(parts) > 10
     for part in parts:
-        name = f"snnlib.{part}"
-        assert any(module == name or module.startswith(f"{name}.") for module in modules), name
+        text = (ROOT / "book" / "api" / f"{part}.md").read_text(encoding="utf-8")
+        assert re.search(rf"automodule:: snnlib\.{part}\b", text), part

@@ -199,3 +199,20 @@ def test_bad_input(change, match):
     good = {"rate": 0.5, "leak": 0.5, "threshold": 1.0, "gain": 1.0, "input_variance": 1.0}
     with pytest.raises(ValueError, match=match):
         meanfield.rate_map(**{**good, **change})
+
+
+def test_the_largest_variance_is_tried_once(monkeypatch):
+    # Here the map spreads the rates wider than numbers in [0, 1] of that mean can be.
+    layer = meanfield.recurrent._Layer(0.9, 0.3, 0.36, 3.0, 0.05, 0.0, False)
+    tried = []
+    moments = meanfield.recurrent._moments
+
+    def counted(mean, fresh, constant, leak, threshold):
+        tried.append(constant)
+        return moments(mean, fresh, constant, leak, threshold)
+
+    monkeypatch.setattr(meanfield.recurrent, "_moments", counted)
+    mean, variance = meanfield.recurrent._image(layer, 0.01)
+    assert variance > 0.01 * 0.99
+    assert [each == pytest.approx(3 * (0.01**2 + 0.01 * 0.99)) for each in tried[-2:]] == [0, 1]
+    assert mean == moments(0.36 * 0.01, 0.05, tried[-1], 0.9, 0.3)[0]

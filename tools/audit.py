@@ -184,7 +184,15 @@ def problems() -> list[str]:
             decorative |= set(result.get("decorative", ()))
     found += [f"{name}: no planted error breaks its proof" for name in sorted(decorative - known())]
     found += [f"{name}: mended, take it off {KNOWN.name}" for name in sorted(known() - decorative)]
-    return found
+    return found + registrations()
+
+
+def registrations() -> list[str]:
+    """Rows of registered experiments that are older than their rule, changed, or on used seeds."""
+    from snnlib.experiments.registered import RULES, check_all
+
+    checks = check_all(RULES, chapters.ROOT).values()
+    return [line for checked in checks for line in checked.violations]
 
 
 def not_audited() -> list[str]:

@@ -40,7 +40,10 @@ def execute(names: Sequence[str] = ()) -> None:
     if stale:
         print(f"executing {len(stale)} of {len(chapters.executable())} chapters", flush=True)
         options = (f"-n{min(2, len(stale))}", "-q", "-p", "tools.progress", "--durations=0")
-        _call("-m", "pytest", *options, "--durations-min=60", *map(str, stale))
+        from snnlib.experiments.pausing import paused
+
+        with paused("a build of the book"):
+            _call("-m", "pytest", *options, "--durations-min=60", *map(str, stale))
 
 
 def render() -> None:

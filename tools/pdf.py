@@ -26,7 +26,7 @@ from tools.browser import chromium
 
 TARGET = book.SITE / "snnbook.pdf"
 SHEET = "book/formula-sheet"  # one page, printed alone too
-LEFT_OUT = ("book/api",)  # hundreds of pages that one searches, not reads
+LEFT_OUT = ("book/api",)  # with its pages, hundreds of pages that one searches, not reads
 _PAPER = "@page { size: A4; margin: 16mm 17mm 18mm; }"
 # Numbers continue where the page before ended; the browser's own footer would begin anew.
 _NUMBERS = (

@@ -29,6 +29,7 @@ MEANING: dict[str, tuple[str, str]] = {
 MARKS = {
     "misprint": "a slip of print, which the source's own text corrects",
     "explored": "shown with its numbers, found after looking: never counted among the confirmed",
+    "registered": "the rule was fixed before the runs; with the verdict measured it is confirmed",
     "inherits": "follows from a statement that is corrected or refuted, and is as right as that",
 }
 MISSING = "no evidence"
@@ -210,6 +211,7 @@ KINDS = {
     "hold": "inequality or limit",
     "measure": "measurement",
     "observe": "observation",
+    "confirm": "registered experiment",
     "refute": "refutation",
 }
 

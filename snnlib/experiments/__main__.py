@@ -1,27 +1,33 @@
-"""Command line: list, status, run, write, plot, check."""
+"""Command line: list, status, hours, run, pause, resume, write, plot, check."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from snnlib.experiments import pausing
 from snnlib.experiments.checking import LEVEL, Outcome, repeat
+from snnlib.experiments.forecast import LIMIT_HOURS, Hours, forecast, within_limit
 from snnlib.experiments.plotting import plot
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.protocols import PROTOCOLS
+from snnlib.experiments.protocols import PROTOCOLS as EXPLORED
 from snnlib.experiments.provenance import PLACE
+from snnlib.experiments.registered import RULES, SIZE, resolution_of
 from snnlib.experiments.results import Row, read, rows, write
 from snnlib.experiments.runner import RunFailed, Status, Task, queue, status, work
 from snnlib.experiments.store import Store
 from snnlib.experiments.task import train
 
+PROTOCOLS = ChainMap({name: rule.protocol() for name, rule in RULES.items()}, EXPLORED)
 RESULTS = Path("results")
 DRAWN = Path("_build")  # which git ignores: figures are made from tables, not kept
+EMPTY = "\x1b[2J\x1b[H"  # what a terminal takes for an empty screen
 FLAT_MINIMA = "flat-minima"  # has a command of its own, but its rows are checked as the others
 
 
@@ -39,19 +45,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m snnlib.experiments", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, action: Any, text: str, names: str, size: str | None = "desk") -> Any:
+    def command(name: str, action: Any, text: str, names: str) -> Any:
         found = commands.add_parser(name, help=text, description=text)
         found.set_defaults(action=action)
         found.add_argument("names", nargs=names, metavar="NAME", help="an experiment, see list")
-        default = "all" if size is None else size
-        found.add_argument("--size", default=size, help=f"desk, paper, smoke, ... ({default})")
+        default = "all" if name in ("list", "status") else "desk, or registered"
+        found.add_argument("--size", help=f"desk, paper, registered, smoke, ... ({default})")
         found.add_argument("--cache", help="folder of the results of single runs")
         return found
 
-    command("list", _list, "List the experiments: what they ask, cost and resolve.", "*", None)
-    command("status", _status, "Say how far each is, and the command for the rest.", "*", None)
+    command("list", _list, "List the experiments: what they ask, cost and resolve.", "*")
+    state = command("status", _status, "Say how far each is, and the command for the rest.", "*")
+    state.add_argument(
+        "--watch", type=float, nargs="?", const=30.0, metavar="SECONDS", help="again and again (30)"
+    )
+    command("hours", _hours, "Core-hours of the registered experiments, and their limit.", "*")
+    command("pause", _pause, "Begin no further run until resume.", "*")
+    command("resume", _resume, "Take back a pause.", "*")
     run = command("run", _run, "Run what is not stored yet, then write the tables.", "*")
     run.add_argument("--all", action="store_true", help="every experiment that has this size")
+    run.add_argument(
+        "--first", nargs="+", default=[], metavar="NAME", help="which come first in the queue"
+    )
     run.add_argument("--seeds", type=int, help="only the first so many seeds (default all)")
     run.add_argument("--minutes", type=float, help="begin no run after so many")
     run.add_argument("--jobs", type=int, default=1, help="processes of this machine (default 1)")
@@ -98,6 +113,10 @@ def _protocols(options: argparse.Namespace, *, every: bool = False) -> list[Prot
     return [p for p in PROTOCOLS.values() if options.size in (None, *p.sizes)]
 
 
+def _size(options: argparse.Namespace, protocol: Protocol) -> str:
+    return options.size or protocol.usual
+
+
 def _path(options: argparse.Namespace, name: str, size: str) -> Path:
     given = getattr(options, "table", None)
     if given is not None and len(options.names) != 1:
@@ -138,15 +157,64 @@ def _measured(now: Status) -> str:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if options.watch is not None:
+        print(EMPTY, end="")
+    while _state(options) and options.watch is not None:
+        time.sleep(options.watch)
+        print(EMPTY, end="")
+    return 0
+
+
+def _state(options: argparse.Namespace) -> int:
+    """Print how far each is; the number of runs that are open."""
+    if reasons := pausing.holders(Store(options.cache).folder):
+        print(f"paused: {', '.join(reasons)}")
+    left = 0
     for protocol, size, now in _parts(options, smoke=False):
+        left += now.total - now.done
         ended = f", {now.diverged} ended early" if now.diverged else ""
-        left = "time unknown" if now.left is None else f"about {_time(now.left)} in one process"
+        rest = _rest(protocol, now)
+        open_ = "time unknown" if rest is None else f"about {_time(rest)} in one process"
         print(
             f"{protocol.name} {size}: {now.done} of {now.total} runs{ended}"
-            + (f"; open, {left}:" if now.done < now.total else "")
+            + (f"; open, {open_}:" if now.done < now.total else "")
         )
         if now.done < now.total:
             print(f"  python -m snnlib.experiments run {protocol.name} --size {size}")
+    return left
+
+
+def _rest(protocol: Protocol, now: Status) -> float | None:
+    """Seconds of the runs that are left: by stored rows, else as planned."""
+    if now.left is None and protocol.seconds is not None:
+        return protocol.seconds * (now.total - now.done)
+    return now.left
+
+
+def _hours(options: argparse.Namespace) -> int:
+    options.size = options.size or SIZE
+    found = {}
+    for protocol, _, now in _parts(options, smoke=False):
+        rest = _rest(protocol, now)
+        spent = (now.seconds or 0.0) * now.done / 3600
+        found[protocol.name] = Hours(spent, None if rest is None else rest / 3600)
+    fits = within_limit(found)
+    for name, cost in found.items():
+        left = "unknown" if cost.left is None else f"{cost.left:.2f} h"
+        word = "" if fits[name] else ", beyond the limit"
+        print(f"{name}: {cost.spent:.2f} h spent, {left} left{word}")
+    spent = sum(cost.spent for cost in found.values())
+    print(f"together {spent:.2f} of {LIMIT_HOURS:g} core-hours spent")
+    return 0
+
+
+def _pause(options: argparse.Namespace) -> int:
+    pausing.pause("by hand", Store(options.cache).folder)
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    pausing.resume(Store(options.cache).folder)
     return 0
 
 
@@ -193,18 +261,21 @@ class _Progress:
 
 
 def _run(options: argparse.Namespace) -> int:
-    protocols, store, known = _protocols(options), Store(options.cache), set()
+    protocols, store, known = _ordered(options), Store(options.cache), set()
     names = ", ".join(protocol.name for protocol in protocols)
-    print(f"{names}, size {options.size}: looking for what is stored", flush=True)
-    means = {}
+    size = f", size {options.size}" if options.size else ""
+    print(f"{names}{size}: looking for what is stored", flush=True)
+    means: dict[str, float | None] = {}
     for protocol in protocols:
-        table = _known(_path(options, protocol.name, options.size))
-        means[protocol.name] = status(protocol, options.size, store, table=table).seconds
+        own = _size(options, protocol)
+        table = _known(_path(options, protocol.name, own))
+        seconds = status(protocol, own, store, table=table).seconds
+        means[protocol.name] = protocol.seconds if seconds is None else seconds
         if not options.again:
             known |= {row["key"] for row in table}
     tasks = queue(protocols, options.size, seeds=options.seeds, known=known)
     tasks = [task for task in tasks if store.load(task.run.key) is None]
-    print(_ahead(tasks, means, options), flush=True)
+    print("\n".join(_ahead(tasks, means, options)), flush=True)
     ended = 0
     try:
         work(
@@ -227,17 +298,37 @@ def _run(options: argparse.Namespace) -> int:
     return ended
 
 
+def _ordered(options: argparse.Namespace) -> list[Protocol]:
+    """The experiments that are asked for, those of --first with the highest priority."""
+    protocols = _protocols(options)
+    names = [protocol.name for protocol in protocols]
+    if unknown := [name for name in options.first if name not in names]:
+        raise ValueError(f"--first must name experiments that are run, got {unknown[0]!r}")
+    top = max(protocol.priority for protocol in protocols) + 1
+    return [replace(p, priority=top) if p.name in options.first else p for p in protocols]
+
+
 def _ahead(
     tasks: Sequence[Task], seconds: Mapping[str, float | None], options: argparse.Namespace
-) -> str:
-    """What will be run, and for how long where that is known."""
+) -> list[str]:
+    """What will be run, when each will be done, and what a registered one resolves."""
     if not tasks:
-        return "nothing to run"
-    means = [seconds[task.protocol.name] for task in tasks]
-    work = sum(mean for mean in means if mean is not None)
-    known = f", about {_time(work)} of work" if None not in means else ""
+        return ["nothing to run"]
     where = f"on {options.cluster}" if options.cluster else f"in {options.jobs} process(es)"
-    return f"{len(tasks)} runs {where}{known}, first {tasks[0]}"
+    lines = [f"{len(tasks)} runs {where}, first {tasks[0]}"]
+    for name, ahead in forecast(tasks, seconds, jobs=options.jobs).items():
+        known = ahead.work is not None and ahead.done is not None and not options.cluster
+        end = time.strftime("%d %b %H:%M", time.localtime(time.time() + (ahead.done or 0.0)))
+        when = f", {_time(ahead.work or 0.0)} of work, done about {end}" if known else ""
+        lines.append(f"  {name}: {ahead.runs} runs{when}")
+        if name in RULES and RULES[name].family:
+            lines.append(
+                f"    {len(RULES[name].seeds)} seeds show a difference of "
+                f"{resolution_of(RULES[name]):.3f} with probability 0.9, corrected for "
+                f"{len(RULES[name].family)} contrast(s); what matters is "
+                f"{RULES[name].planned.effect:g}"
+            )
+    return lines
 
 
 def _write(options: argparse.Namespace) -> int:
@@ -247,12 +338,13 @@ def _write(options: argparse.Namespace) -> int:
 
 def _tables(options: argparse.Namespace, protocols: Sequence[Protocol]) -> None:
     for protocol in protocols:
-        path = _path(options, protocol.name, options.size)
+        size = _size(options, protocol)
+        path = _path(options, protocol.name, size)
         old = _known(path)
-        table = rows(protocol, options.size, Store(options.cache), table=old)
+        table = rows(protocol, size, Store(options.cache), table=old)
         if table:
             write(path, protocol, table)
-        total = len(protocol.runs(options.size))
+        total = len(protocol.runs(size))
         print(f"{path}: {len(table)} of {total} rows")
 
 
@@ -260,10 +352,11 @@ def _plot(options: argparse.Namespace) -> int:
     if options.out and len(options.names) != 1:
         raise ValueError("--out is of one NAME")
     for protocol in _protocols(options):
-        path = options.out or DRAWN / f"{protocol.name}-{options.size}.svg"
+        size = _size(options, protocol)
+        path = options.out or DRAWN / f"{protocol.name}-{size}.svg"
         if not options.out:
             path.parent.mkdir(exist_ok=True)
-        plot(protocol, read(_path(options, protocol.name, options.size)), path)
+        plot(protocol, read(_path(options, protocol.name, size)), path)
         print(path)
     return 0
 
@@ -313,9 +406,10 @@ def _samples(options: argparse.Namespace, name: str) -> list[_Sample]:
         function: Callable[..., Any] = flat_minima.repeat
     else:
         (protocol,) = _protocols(argparse.Namespace(names=[name], size=options.size))
-        path = options.table or RESULTS / f"{name}-{options.size}.csv"
+        size = _size(options, protocol)
+        path = options.table or RESULTS / f"{name}-{size}.csv"
         table, labels = _known(path), protocol.labels
-        known = {run.key: run.settings for run in protocol.runs(options.size)} if table else {}
+        known = {run.key: run.settings for run in protocol.runs(size)} if table else {}
         stale = [number for number, row in enumerate(table, 1) if row["key"] not in known]
         if stale:
             raise ValueError(f"{path}, row {stale[0]} is of another version of {name}")

@@ -33,7 +33,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from snnlib._checks import real, scalars
-from snnlib.experiments.paired import Difference, difference, resolvable, seeds_needed
+from snnlib.experiments.paired import Difference, difference, resolves, seeds_needed
 
 __all__ = [
     "VERDICTS",
@@ -44,7 +44,7 @@ __all__ = [
     "holm",
     "informative",
     "judge",
-    "resolvable",
+    "resolves",
     "seeds_needed",
     "trains",
     "verdict",

@@ -11,9 +11,9 @@ from scipy import special
 from scipy.optimize import brentq
 
 from snnlib._checks import scalars
-from snnlib._significance import critical_value, detectable_shift
+from snnlib._significance import DETECTION, critical_value, detectable_shift
 
-__all__ = ["Difference", "difference", "resolvable", "seeds_needed"]
+__all__ = ["Difference", "difference", "resolves", "seeds_needed"]
 
 Values: TypeAlias = Mapping[Any, float] | Sequence[float]
 
@@ -137,26 +137,44 @@ def difference(
     )
 
 
-@scalars("std", "seeds", "confidence")
-def resolvable(std: float, seeds: int, *, confidence: float = 0.95) -> float:
-    r"""The smallest true difference that so many paired seeds show with probability 0.99.
+@scalars("spread", "seeds", "tests", "level", "power")
+def resolves(
+    spread: float, seeds: int, *, tests: int = 1, level: float = 0.05, power: float = 0.9
+) -> float:
+    r"""The smallest true difference that so many paired seeds show, before they are run.
 
     .. math:: \delta\, s / \sqrt n
 
-    with the shift δ of `snnlib._significance.detectable_shift`, at n - 1 degrees of freedom.
+    where the noncentral t with n - 1 degrees of freedom and shift δ is beyond the critical value
+    at `level` / `tests` with probability `power`. That is the strictest step of Holm's correction;
+    where other tests of the family reject, less is enough.
 
     Args:
-        std: Standard deviation of the paired differences.
-        seeds: Number of pairs, at least 2.
-        confidence: Of the interval that has to leave out 0.
+        spread: Standard deviation s > 0 of the paired differences, from earlier rows.
+        seeds: Number of pairs n, at least 2.
+        tests: Comparisons in the family, at least 1.
+        level: Of the family, in (0, 1).
+        power: In (1/2, 1).
+
+    Returns:
+        The difference.
+
+    Raises:
+        ValueError: If an argument is outside its range.
 
     Example:
-        >>> round(resolvable(0.02, 20), 4)  # of the limit (1.960 + 2.326)·0.02/√20 = 0.0192
+        >>> round(resolves(0.02, 20, power=0.99), 4)  # limit (1.960 + 2.326)·0.02/√20 = 0.0192
         0.0202
+        >>> [round(resolves(0.05, seeds, tests=3), 2) for seeds in (3, 6, 12)]
+        [0.35, 0.11, 0.06]
     """
+    if not spread > 0:
+        raise ValueError(f"spread must be positive, got {spread!r}")
     if seeds < 2:
         raise ValueError(f"seeds must be at least 2, got {seeds!r}")
-    return detectable_shift(1 - confidence, seeds - 1) * std / math.sqrt(seeds)
+    if tests < 1:
+        raise ValueError(f"tests must be at least 1, got {tests!r}")
+    return detectable_shift(level / tests, seeds - 1, detection=power) * spread / math.sqrt(seeds)
 
 
 def seeds_needed(found: Difference, *, most: int = 1000) -> int | None:
@@ -175,13 +193,17 @@ def seeds_needed(found: Difference, *, most: int = 1000) -> int | None:
     """
     if not found.std > 0 or found.mean == 0:
         return None
-    enough = range(2, most + 1)
-    if resolvable(found.std, most, confidence=found.confidence) > abs(found.mean):
+    level, enough = 1 - found.confidence, range(2, most + 1)
+
+    def shown(seeds: int) -> bool:
+        return resolves(found.std, seeds, level=level, power=DETECTION) <= abs(found.mean)
+
+    if not shown(most):
         return None
     low, high = 0, len(enough) - 1
     while low < high:
         middle = (low + high) // 2
-        if resolvable(found.std, enough[middle], confidence=found.confidence) <= abs(found.mean):
+        if shown(enough[middle]):
             high = middle
         else:
             low = middle + 1

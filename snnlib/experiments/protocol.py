@@ -66,6 +66,8 @@ class Protocol:
         x: Label on the x axis of the figure.
         series: Label that tells the lines apart.
         panels: Label that tells the panels apart; None has one panel.
+        priority: Experiments of a higher one come first in a queue.
+        seconds: Seconds of one run as planned; None if only stored rows tell.
     """
 
     name: str
@@ -78,6 +80,13 @@ class Protocol:
     x: str
     series: str
     panels: str | None = None
+    priority: int = 0
+    seconds: float | None = None
+
+    @property
+    def usual(self) -> str:
+        """The size that is meant where none is named: "desk", or the first one."""
+        return "desk" if "desk" in self.sizes else next(iter(self.sizes))
 
     def runs(self, size: str, *, seeds: int | None = None) -> list[Run]:
         """All runs, one seed after the other, so that an unfinished sweep is balanced.

@@ -13,9 +13,12 @@ import snnlib
 from snnlib import products
 from snnlib.experiments import machine
 
-__all__ = ["FIELDS", "PLACE", "TEXTS", "provenance"]
+__all__ = ["FIELDS", "PLACE", "RULE", "TEXTS", "commit", "is_clean", "provenance"]
 
-TEXTS = ("command", "commit", "versions", "machine", "processor", "kernels", "arithmetic")
+RULE = "rule"
+"""Column of the SHA-256 of the rule that a registered row belongs to; only its tables have it."""
+
+TEXTS = ("command", "commit", RULE, "versions", "machine", "processor", "kernels", "arithmetic")
 """Columns that are texts, also where they look like numbers."""
 
 FIELDS = (*TEXTS, "threads", "seconds")
@@ -42,7 +45,7 @@ def provenance(command: str) -> dict[str, str | int]:
     versions += [f"torch {torch.__version__}", f"numpy {np.__version__}"]
     return {
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "versions": ", ".join(versions),
         "machine": machine.machine(),
         "processor": machine.processor(),
@@ -52,11 +55,22 @@ def provenance(command: str) -> dict[str, str | int]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The library's commit, with "+changes" if its files differ; empty outside a repository."""
     package = Path(snnlib.__file__).parent
-    commit = _git(package, "rev-parse", "HEAD")
+    head = _git(package, "rev-parse", "HEAD")
     changed = _git(package, "status", "--porcelain", "--", str(package))
-    return f"{commit}+changes" if commit and changed else commit
+    return f"{head}+changes" if head and changed else head
+
+
+def is_clean(commit: str) -> bool:
+    """Whether a row's commit names the library as it was.
+
+    Example:
+        >>> is_clean("1d19815d"), is_clean("1d19815d+changes"), is_clean("")
+        (True, False, False)
+    """
+    return bool(commit) and not commit.endswith("+changes")
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from snnlib._significance import critical_value
 from snnlib.experiments.protocol import Protocol
-from snnlib.experiments.provenance import FIELDS, TEXTS
+from snnlib.experiments.provenance import FIELDS, RULE, TEXTS
 from snnlib.experiments.sealed import read_sealed, write_sealed
 from snnlib.experiments.store import Store
 
@@ -106,9 +106,10 @@ def write(path: str | Path, protocol: Protocol, table: Sequence[Row]) -> None:
         protocol: Tells the order of columns.
         table: Rows of `rows`.
     """
-    together = {name: None for row in table for name in row}
+    together = {name: value for row in table for name, value in row.items()}
     metrics = metric_names(together, protocol.labels)
-    columns = [*protocol.labels, "seed", *metrics, "key", *FIELDS]
+    origin = [name for name in FIELDS if name != RULE or together.get(RULE)]
+    columns = [*protocol.labels, "seed", *metrics, "key", *origin]
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)

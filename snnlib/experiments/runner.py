@@ -12,12 +12,24 @@ import torch
 
 from snnlib._extras import require
 from snnlib.experiments import cluster as dask
+from snnlib.experiments import pausing
 from snnlib.experiments.protocol import Protocol, Run
-from snnlib.experiments.provenance import provenance
+from snnlib.experiments.provenance import RULE, commit, is_clean, provenance
 from snnlib.experiments.store import Store
 from snnlib.experiments.task import train
 
-__all__ = ["RunFailed", "Status", "Task", "execute", "make", "queue", "status", "sweep", "work"]
+__all__ = [
+    "RunFailed",
+    "Status",
+    "Task",
+    "execute",
+    "make",
+    "queue",
+    "refuse_changes",
+    "status",
+    "sweep",
+    "work",
+]
 
 Content: TypeAlias = dict[str, Any]
 Train: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -76,7 +88,7 @@ class Status(NamedTuple):
 
 def queue(
     protocols: Iterable[Protocol],
-    size: str,
+    size: str | None,
     *,
     seeds: int | None = None,
     known: Collection[str] = (),
@@ -84,22 +96,25 @@ def queue(
     """The different runs of some protocols: the first seed of all, then the second of all, ...
 
     So wherever the queue is cut off, every condition has had the same number of seeds, or one
-    less.
+    less. Protocols of a higher priority come before the others.
 
     Args:
         protocols: The experiments, each of which has this size.
-        size: A name in their `sizes`.
+        size: A name in their `sizes`; None takes the usual one of each.
         seeds: Only the first so many seeds; None takes all.
         known: Keys of runs that are left out.
 
     Raises:
         ValueError: If a protocol has no such size, or `seeds` is not a positive integer.
     """
-    ranked: list[tuple[int, Task]] = []
+    ranked: list[tuple[tuple[int, int], Task]] = []
     for protocol in protocols:
-        runs = protocol.runs(size, seeds=seeds)
-        order = protocol.sizes[size].seeds
-        ranked += [(order.index(run.seed), Task(protocol, size, run)) for run in runs]
+        own = protocol.usual if size is None else size
+        runs = protocol.runs(own, seeds=seeds)
+        order = protocol.sizes[own].seeds
+        ranked += [
+            ((-protocol.priority, order.index(run.seed)), Task(protocol, own, run)) for run in runs
+        ]
     ranked.sort(key=lambda entry: entry[0])  # stable: in the order of protocols and conditions
     found: dict[str, Task] = {}
     for _, task in ranked:
@@ -121,7 +136,8 @@ def work(
 ) -> int:
     """Make the runs of a queue that are not stored yet, and store each as it ends.
 
-    A run that raises an error is left out, and so are the runs of its protocol that were not
+    While something pauses the queue (`snnlib.experiments.pausing`) no further run is begun. A run
+    that raises an error is left out, and so are the runs of its protocol that were not
     begun then, which are likely to raise it too; those of other protocols are made.
 
     Args:
@@ -160,6 +176,7 @@ def work(
 
     def begun() -> Iterator[Task]:
         for task in missing:
+            pausing.wait(store.folder, until=end)
             if end is not None and time.monotonic() >= end:
                 return
             if task.protocol.name not in failed:
@@ -225,7 +242,7 @@ def make(
     """Make one run.
 
     Returns:
-        Its metrics and where they come from.
+        Its metrics and where they come from, with the rule that it belongs to if it has one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -233,9 +250,23 @@ def make(
         start = time.perf_counter()
         metrics = train(settings)
         seconds = round(time.perf_counter() - start, 1)
-        return metrics, provenance(command) | {"seconds": seconds}
+        origin = provenance(command) | {"seconds": seconds}
+        return metrics, origin | {name: settings[name] for name in (RULE,) if name in settings}
     finally:
         torch.set_num_threads(before)
+
+
+def refuse_changes(settings: Mapping[str, Any]) -> None:
+    """Refuse a run of a registered rule from a library that no commit holds.
+
+    Raises:
+        ValueError: If the settings name a rule and the library is changed or in no repository.
+    """
+    if RULE in settings and not is_clean(found := commit()):
+        raise ValueError(
+            "a registered run needs a clean commit, which its rows name: commit or stash the "
+            f"changes of snnlib first, got {found or 'no repository'}"
+        )
 
 
 def execute(task: Task, store: Store, *, threads: int = 1, train: Train = train) -> Content:
@@ -243,7 +274,11 @@ def execute(task: Task, store: Store, *, threads: int = 1, train: Train = train)
 
     Returns:
         What was stored.
+
+    Raises:
+        ValueError: As in `refuse_changes`.
     """
+    refuse_changes(task.run.settings)
     checkpoint = store.folder / f"{task.run.key}.checkpoint"
     if "checkpoint" in inspect.signature(train).parameters:
         train = functools.partial(train, checkpoint=checkpoint)  # type: ignore[call-arg]
@@ -320,5 +355,6 @@ def _remote(
 
     if protocol.key(settings) != key:
         raise RuntimeError("the worker has another version of snnlib than the client")
+    refuse_changes(settings)
     with dask.alone() as own_threads:
         return make(settings, command, threads or own_threads, train)

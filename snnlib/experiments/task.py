@@ -65,7 +65,8 @@ def build(
             `snnlib.init.initialize_`, with "example" true if it may see data, or the method
             "normal" with "std" or "gain" for all layers, or "remedy", which diagnoses and does
             what the first finding says, or "remedies", which does so until none is left;
-            "mpinit", whether the initial membrane is `MPInit`.
+            "mean_squares" of weights by the names of their layers, to which they are scaled at
+            last; "mpinit", whether the initial membrane is `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".
@@ -84,7 +85,7 @@ def build(
         from snnlib.membrane import MPInit
 
         arguments["initial"] = MPInit()
-    init = arguments.pop("init", None)
+    init, mean_squares = arguments.pop("init", None), arguments.pop("mean_squares", {})
     generator = torch.Generator().manual_seed(seed)
     network = kind(samples, arguments, generator)
     if init is not None:
@@ -101,6 +102,10 @@ def build(
             # Rows that are stored drew the output layer too.
             init.setdefault("readout", "draw")
             initialize_(network, method, example=example, generator=generator, **init)
+    with torch.no_grad():
+        for layer, mean_square in mean_squares.items():
+            weight = network.get_submodule(layer).weight
+            weight *= (mean_square / weight.square().mean()).sqrt()  # type: ignore[operator]
     return network
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnlib._progress import stage
 from snnlib.dialects.running import Time
 from snnlib.init import lsuv
 from snnlib.init.distributions import check_generator
@@ -57,11 +58,13 @@ def draw_plans_(
     with _all_or_nothing(plans if fitted else [], generator):
         with torch.no_grad():
             for plan in drawn:
+                stage(f"drawing {plan.connection.name}")
                 _draw_(plan, generator, bias)
         if fitted and example is not None:
             lsuv.rescale_(network, own, example, time=time, **settings)
         if then is not None:
             then()
+        stage("looking whether an output would be silent")
         _wake_readouts_(network, plans, example, time)
     for plan in plans:
         for layer in plan.connection.drives:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snnlib._progress import check_progress, shown, stage
 from snnlib.dialects.declaring import Reader, declared
 from snnlib.dialects.running import Time
 from snnlib.init.drawing import draw_plans_
@@ -32,6 +33,7 @@ def initialize_(
     time: Time = "auto",
     norms: Literal["keep", "scale"] = "keep",
     neurons: Mapping[type[nn.Module], Reader] | None = None,
+    progress: bool = True,
     **settings: Any,
 ) -> Report:
     r"""Draw all weights of a network in place, each for the spiking layers around it.
@@ -78,6 +80,8 @@ def initialize_(
         neurons: What neurons of your own are, from their class to a reader, see
             `snnlib.dialects.declare`, which says it once for all. Where a neuron's input gain is
             not known it is read off its responses, and the report says so.
+        progress: Whether a call that takes longer than some seconds says on the standard error
+            what it is doing.
         **settings: For every weight, in place of what the network and the example say: those of
             `gain`, "micheli2024" with `threshold` for weights fed by spikes and
             `input_second_moment` for weights fed by data; "rossbroich2022" also with `alpha`, the
@@ -141,10 +145,13 @@ def initialize_(
     if readout not in ("keep", "draw"):
         raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
     check_choice(norms, example)
+    check_progress(progress)
     choices = {} if found is None else choices_of(found, settings, layers or {})
 
-    with declared(neurons):
+    with declared(neurons), shown("initialize_", progress):
+        stage("following values from weights to neurons")
         connections = pair(module, example, time=time)
+        stage("looking for the output layer")
         ends = readouts(module, connections, example if readout == "keep" else None, time=time)
         if readout == "draw":
             ends = {name: own for name, own in ends.items() if own.layer is None}
@@ -159,6 +166,7 @@ def initialize_(
                 layers=layers,
                 time=time,
             )
+        stage("planning")
         plans = plans_of(connections, found, settings, choices, ends, norms)
         if norms == "scale":
             check_norms(plans)

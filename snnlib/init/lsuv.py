@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnlib._progress import stage
 from snnlib.dialects.running import Time
 from snnlib.init.activity import first_gain_squared
 from snnlib.init.connection import Connection
@@ -89,6 +90,7 @@ def rescale_(
                 f"lsuv: no current into {missing[0]!r} was seen on the example; nothing was changed"
             )
         for name, variance in found.variances.items():
+            stage(f"rescaling what drives {name} (variance {variance:.3g})")
             if name in fit.groups and not fit.within(variance):
                 fit.rescale_(name, variance)
                 break

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from snnlib._progress import stage
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.connection import Connection, Layer
@@ -268,6 +269,7 @@ def draw_recommended_(
     """
     method = method_named(NAME)
     choices = choices_of(method, {}, layers or {})
+    stage("what reaches the weights")
     found = learning(network, connections, example, time=time)
     if found.learns or not found.shares:
         why = "the network learns" if found.learns else "frozen"
@@ -293,6 +295,7 @@ def draw_recommended_(
         time=time,
         then=partial(_wake_hidden_, network, plans, example, time),
     )
+    stage("what reaches the weights now")
     again = learning(network, connections, example, time=time)
     said = f"The network {found.verdict}. Drawn anew, it {again.verdict}."
     return replace(report(plans, method), method="recommended", source=SOURCE, said=said)
@@ -327,6 +330,7 @@ def _wake_hidden_(network: nn.Module, plans: list[Plan], example: Any, time: Tim
         if module is None or not mean_rate(network, module, example, time=time) < SILENT:
             continue
         parameters = [plan.connection.parameter for plan in own]
+        stage(f"waking {own[0].connection.drives[0].name}")
         factor, rate = wake_(network, module, parameters, example, time=time)
         said = "silent, and no scale of its weights wakes it"
         if factor != 1:

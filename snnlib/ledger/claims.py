@@ -26,7 +26,7 @@ VERDICTS = (
 _ESTABLISHED = ("definition", "proved", "measured")
 LAW_EFFECT = 0.05
 """Largest effect of a measured law; also the largest one that needs no reason."""
-MARKS = ("", "misprint", "explored")
+MARKS = ("", "misprint", "explored", "registered")
 READ = ("full text", "code", "summary", "recalled", "ours")
 SEVERITIES = ("misprint", "unstated assumption", "false", "library docstring")
 
@@ -52,6 +52,7 @@ class Claim:
     effect: float | None = None
     effect_reason: str = ""
     mark: str = ""
+    rule: str = ""
     namespace: str = ""
     corrected_by: str | None = None
     citation: str = ""
@@ -264,6 +265,11 @@ def _claim(
         raise ValueError(f"claim {name}: mark {claim.mark!r} is not in {MARKS}")
     if claim.mark == "misprint" and claim.verdict != "corrected":
         raise ValueError(f"claim {name}: a misprint is corrected, not {claim.verdict}")
+    if bool(claim.rule) != (claim.mark == "registered"):
+        raise ValueError(
+            f"claim {name}: the mark registered and the name of a rule belong together, got mark "
+            f"{claim.mark!r} and rule {claim.rule!r}"
+        )
     _check_effect(claim)
     citation = ", ".join(filter(None, (sources[claim.source], claim.locator)))
     return replace(claim, citation=citation)

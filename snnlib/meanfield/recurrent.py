@@ -152,21 +152,22 @@ def _step(layer: _Layer, rate: float) -> RateStep:
 
 def _image(layer: _Layer, rate: float) -> tuple[float, float]:
     """Mean and variance of the neurons' rates if the layer fires at a rate."""
+    most = rate * (1 - rate)  # no variance of numbers in [0, 1] with this mean is larger
     variance = 0.0
     for _ in range(200):
-        variance = min(variance, rate * (1 - rate))
         stays = variance if layer.centred else rate**2 + variance
         mean, second = _moments(
             layer.drive * rate,
-            layer.input_variance + layer.gain * (rate * (1 - rate) - variance),
+            layer.input_variance + layer.gain * (most - variance),
             layer.constant_variance + layer.gain * stays,
             layer.leak,
             layer.threshold,
         )
-        before, variance = variance, max(second - mean**2, 0.0)
+        new = max(second - mean**2, 0.0)
+        before, variance = variance, min(new, most)
         if abs(variance - before) < 1e-11:
             break
-    return mean, variance
+    return mean, new
 
 
 def _check(

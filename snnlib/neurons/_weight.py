@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnlib.neurons._checks import floating
 
@@ -36,3 +37,49 @@ def fitted_weight(weight: Tensor, current: Tensor, self_connections: bool) -> Te
     if self_connections:
         return weight
     return weight.masked_fill(torch.eye(width, dtype=torch.bool, device=weight.device), 0.0)
+
+
+class RecurrentWeights(nn.Module):
+    """What a layer with recurrent weights adds to one without; stands in front of it as a base."""
+
+    recurrent: ClassVar[bool] = True
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    self_connections: bool
+
+    def _connect(
+        self, width: int, self_connections: bool, bias: bool, generator: torch.Generator | None
+    ) -> None:
+        """Register weight and bias, and draw them; after the neuron's own constructor."""
+        self.self_connections = self_connections
+        self.weight = nn.Parameter(torch.empty(width, width))
+        self.register_parameter("bias", nn.Parameter(torch.empty(width)) if bias else None)
+        self.reset_parameters(generator)
+
+    @property
+    def width(self) -> int:
+        """Number n of neurons."""
+        return self.weight.shape[0]
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weight from the uniform law on ±1/√n, without self-connections; no bias.
+
+        Args:
+            generator: Random numbers; None is torch's global generator.
+        """
+        draw_(self.weight, generator)
+        with torch.no_grad():
+            if not self.self_connections:
+                self.weight.fill_diagonal_(0.0)
+            if self.bias is not None:
+                self.bias.zero_()
+
+    def extra_repr(self) -> str:
+        """The settings, for `print(model)`."""
+        parts = [str(self.width), super().extra_repr()]
+        if self.self_connections:
+            parts.append("self_connections=True")
+        if self.bias is not None:
+            parts.append("bias=True")
+        return ", ".join(parts)

@@ -13,14 +13,14 @@ backward pass is derived by hand; the chain over the recurrent weights is autogr
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnlib.neurons._checks import sequence
 from snnlib.neurons._settings import LearnedStart, ThresholdGradient
-from snnlib.neurons._weight import check_width, draw_, fitted_weight
+from snnlib.neurons._weight import RecurrentWeights, check_width, fitted_weight
 from snnlib.neurons.current_lif import CurrentLIF, CurrentLIFTrace, run_current_lif
 from snnlib.resets import Reset
 from snnlib.surrogate import Surrogate
@@ -28,7 +28,7 @@ from snnlib.surrogate import Surrogate
 __all__ = ["RecurrentCurrentLIF"]
 
 
-class RecurrentCurrentLIF(CurrentLIF):
+class RecurrentCurrentLIF(RecurrentWeights, CurrentLIF):
     r"""A layer of LIF neurons with a synaptic current and recurrent weights.
 
     Weighted input goes in, so an `nn.Linear` stands in front of it. All that is not named here is
@@ -76,11 +76,6 @@ class RecurrentCurrentLIF(CurrentLIF):
         ([1.5, 2.75, 3.375], [1.0, 1.0, 1.0])
     """
 
-    recurrent: ClassVar[bool] = True
-
-    weight: nn.Parameter
-    bias: nn.Parameter | None
-
     def __init__(
         self,
         width: int,
@@ -118,28 +113,7 @@ class RecurrentCurrentLIF(CurrentLIF):
             threshold_gradient=threshold_gradient,
             initial=initial,
         )
-        self.self_connections = self_connections
-        self.weight = nn.Parameter(torch.empty(width, width))
-        self.register_parameter("bias", nn.Parameter(torch.empty(width)) if bias else None)
-        self.reset_parameters(generator)
-
-    @property
-    def width(self) -> int:
-        """Number n of neurons."""
-        return self.weight.shape[0]
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weight from the uniform law on ±1/√n, without self-connections; no bias.
-
-        Args:
-            generator: Random numbers; None is torch's global generator.
-        """
-        draw_(self.weight, generator)
-        with torch.no_grad():
-            if not self.self_connections:
-                self.weight.fill_diagonal_(0.0)
-            if self.bias is not None:
-                self.bias.zero_()
+        self._connect(width, self_connections, bias, generator)
 
     def trace(self, current: Tensor) -> CurrentLIFTrace:  # type: ignore[override]
         """Membrane, spikes and synaptic current for an input [T, batch, n].
@@ -173,12 +147,3 @@ class RecurrentCurrentLIF(CurrentLIF):
                 run_current_lif(now[None], leak, threshold, synapse, start, self._settings)
             )
         return CurrentLIFTrace(*(torch.cat(parts) for parts in zip(*steps, strict=True)))
-
-    def extra_repr(self) -> str:
-        """The settings, for `print(model)`."""
-        parts = [str(self.width), super().extra_repr()]
-        if self.self_connections:
-            parts.append("self_connections=True")
-        if self.bias is not None:
-            parts.append("bias=True")
-        return ", ".join(parts)

@@ -28,12 +28,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnlib.neurons._checks import floating, number, sequence
 from snnlib.neurons._settings import LearnedStart, Settings, ThresholdGradient
 from snnlib.neurons._stepwise import stepwise
-from snnlib.neurons._weight import check_width, draw_
+from snnlib.neurons._weight import RecurrentWeights, check_width
 from snnlib.neurons.lif import LIF, Initial, LIFTrace
 from snnlib.resets import RESETS, RecurrentReset
 from snnlib.surrogate import Surrogate
@@ -134,7 +134,7 @@ def recurrent_lif(
     return LIFTrace(*trajectories)
 
 
-class RecurrentLIF(LIF):
+class RecurrentLIF(RecurrentWeights, LIF):
     r"""A layer of LIF neurons with recurrent weights: a module around `recurrent_lif`.
 
     Weighted input goes in, so an `nn.Linear` stands in front of it. All that is not named here is
@@ -177,11 +177,7 @@ class RecurrentLIF(LIF):
         [[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]]
     """
 
-    recurrent: ClassVar[bool] = True
     _resets: ClassVar[Any] = RESETS
-
-    weight: nn.Parameter
-    bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -212,28 +208,7 @@ class RecurrentLIF(LIF):
             threshold_gradient=threshold_gradient,
             initial=initial,
         )
-        self.self_connections = self_connections
-        self.weight = nn.Parameter(torch.empty(width, width))
-        self.register_parameter("bias", nn.Parameter(torch.empty(width)) if bias else None)
-        self.reset_parameters(generator)
-
-    @property
-    def width(self) -> int:
-        """Number n of neurons."""
-        return self.weight.shape[0]
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weight from the uniform law on ±1/√n, without self-connections; no bias.
-
-        Args:
-            generator: Random numbers; None is torch's global generator.
-        """
-        draw_(self.weight, generator)
-        with torch.no_grad():
-            if not self.self_connections:
-                self.weight.fill_diagonal_(0.0)
-            if self.bias is not None:
-                self.bias.zero_()
+        self._connect(width, self_connections, bias, generator)
 
     def trace(self, current: Tensor) -> LIFTrace:
         """Membrane and spikes for a current [T, batch, n]; see `recurrent_lif`.
@@ -260,12 +235,3 @@ class RecurrentLIF(LIF):
             settings=self._settings,
         )
         return LIFTrace(*trajectories)
-
-    def extra_repr(self) -> str:
-        """The settings, for `print(model)`."""
-        parts = [str(self.width), super().extra_repr()]
-        if self.self_connections:
-            parts.append("self_connections=True")
-        if self.bias is not None:
-            parts.append("bias=True")
-        return ", ".join(parts)

@@ -22,8 +22,8 @@ class Gradients(NamedTuple):
     """What flows back: [layer, step].
 
     Attributes:
-        variance: Var[dL/du].
-        square: E[(dL/du)²].
+        variance: Var[dL/du]; behind a gated reset over the neurons whose gate is open.
+        square: E[(dL/du)²] likewise.
         slope: E[(∂x/∂u)²] at the last step of each layer, [layer]; NaN where nothing flows back.
         constants: Size of the gradient of the learned constants inside of the layers, by name.
         coherence: Likeness of the currents' gradients of two samples, for the same gradient by
@@ -75,8 +75,8 @@ def gradients(
         )
     rows, slopes = [], []
     for entry in entries:
-        total = _by_potential(entry, branches.by_current(entry))
-        rows.append(by_step(lambda g: (central(g)[1], g.double().square().mean(1)), total))
+        total = _by_potential(entry, branches.by_current(entry), branches.fired.get(entry.name))
+        rows.append(by_step(_gated if entry.name in branches.fired else _plain, total))
         slope = _slope(entry, total, branches.by_output.get(entry.name))
         slopes.append(float(slope.double().square().mean()))  # NaN where nothing flows back
     variance, square = joined(rows)
@@ -90,6 +90,17 @@ def gradients(
     )
 
 
+def _plain(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    return central(gradient)[1], gradient.double().square().mean(1)
+
+
+def _gated(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Over what a gate lets through."""
+    values = gradient.double()
+    left = values - values.nanmean(1, keepdim=True)
+    return left.square().nanmean(1), values.square().nanmean(1)
+
+
 class _Branches:
     """What goes into the layers and what comes out of them, and the loss's derivatives by it."""
 
@@ -99,6 +110,7 @@ class _Branches:
         self.by_input: dict[int, Tensor | None] = {}  # by id of the current
         self.by_shared: dict[int, Tensor | None] = {}  # likewise, of the same for all samples
         self.by_output: dict[str, Tensor | None] = {}
+        self.fired: dict[str, list[Tensor]] = {}  # where a spike closes the next step's gate
         self.constants: dict[str, float] = {}
         self._order: list[Tensor] = []  # of all currents
         self._learned: dict[str, nn.Parameter] = {}
@@ -115,6 +127,11 @@ class _Branches:
     def keep(self, entry: Entry, step: int, made: Tensor) -> None:
         """Keep the spikes of the last block of steps."""
         self.spikes[entry.name] = made
+        if entry.spiking.reset in GATES:
+            fired = made.detach() != 0
+            self.fired.setdefault(entry.name, []).extend(
+                fired if entry.spiking.sequence else [fired]
+            )
         for name, parameter in entry.module.named_parameters(recurse=False):
             if parameter.requires_grad:
                 self._learned[f"{entry.name.partition('#')[0]}.{name}"] = parameter
@@ -173,14 +190,15 @@ def _shared_value(output: Any, seed: int) -> Tensor | None:
     return (first * weights).sum()
 
 
-def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
-    """dL/du from dL/di: i enters u through the gain λ, and a synapse sums it up over time."""
+def _by_potential(entry: Entry, by_current: Tensor, fired: Sequence[Tensor] | None) -> Tensor:
+    """dL/du from dL/di: i enters u through the gain λ, and a synapse sums it up over time.
+
+    Where the spike of the step before closes a gate, no current tells it: NaN.
+    """
     form = entry.spiking
     inside = not isinstance(getattr(entry.module, "recurrent", None), nn.Module)
     if form.recurrent and inside and form.library != "snnlib" and not entry.inner:
         return torch.full_like(by_current, torch.nan)  # the input passes the module's own weights
-    if form.library == "snnlib" and form.reset in GATES:
-        return torch.full_like(by_current, torch.nan)  # a closed gate hides it
     gain = form.input_gain.to(by_current).nan_to_num(1.0)  # unknown: dL/di is what there is
     if form.synapse is not None:
         later = torch.cat([by_current[1:], torch.zeros_like(by_current[:1])])
@@ -193,7 +211,12 @@ def _by_potential(entry: Entry, by_current: Tensor) -> Tensor:
         for row in by_current[:-1].flip(0):
             rows.append((row - form.delay * rows[-1]) / (1 - form.delay))
         by_current = torch.stack(rows[::-1])
-    return by_current if bool((gain == 1).all()) else by_current / gain
+    by_current = by_current if bool((gain == 1).all()) else by_current / gain
+    if fired is None:
+        return by_current
+    gate = GATES[form.reset].value(0, form.leak.to(by_current))  # open: 1 or the leak
+    before = torch.stack([torch.zeros_like(fired[0]), *fired[:-1]])
+    return (by_current / gate).masked_fill(before, torch.nan)
 
 
 def _slope(entry: Entry, total: Tensor, by_output: Tensor | None) -> Tensor:
@@ -205,6 +228,8 @@ def _slope(entry: Entry, total: Tensor, by_output: Tensor | None) -> Tensor:
     if last.shape != total[-1].shape:
         return total.new_zeros(0)
     reached = (last != 0) & torch.isfinite(last)
+    if form.reset in GATES:
+        reached &= torch.isfinite(total[-1])
     return (total[-1][reached] / last[reached]).abs()
 
 

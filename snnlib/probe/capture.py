@@ -30,7 +30,7 @@ from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.resets import RULES
 
-__all__ = ["Entry", "Visit", "observe"]
+__all__ = ["Entry", "Potential", "Visit", "observe"]
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Entry:
         steps: Number of steps seen so far.
         why: Why its potential is not known; empty if it is.
         inner: Whether its current is a product with its own input weights, seen inside of it.
+        fed: Of the last block of steps, what enters where recurrent weights of its own add to it.
     """
 
     name: str
@@ -52,7 +53,8 @@ class Entry:
     steps: int = 0
     why: str = ""
     inner: bool = False
-    potential: _Potential | None = field(default=None, repr=False)
+    fed: Tensor | None = field(default=None, repr=False)
+    potential: Potential | None = field(default=None, repr=False)
 
 
 # visit(entry, current, membrane, spikes): a block [t, batch, ...] of successive steps; the
@@ -147,6 +149,7 @@ class _Watch:
             if self.branch is not None:
                 current = self.branch(entry, entry.steps, current)
             result = trace(current)
+            entry.fed = current.detach() if spiking.recurrent else None
             self.visit(entry, current, result.membrane, result.spikes)
             if self.output is not None:
                 self.output(entry, entry.steps, result.spikes)
@@ -168,7 +171,7 @@ class _Watch:
         if (module, count) not in self.places:
             shown = name if count == 1 else f"{name}#{count}"
             self.places[module, count] = entry = Entry(shown, module, spiking)
-            entry.potential = _Potential(spiking)
+            entry.potential = Potential(spiking)
             self.entries.append(entry)
         return self.places[module, count]
 
@@ -234,7 +237,7 @@ class _Watch:
         potential = entry.potential
         assert potential is not None
         fired = (spikes != 0).to(spikes.dtype)
-        current = potential.current(entry.module, given, spikes, inner)
+        current, entry.fed = potential.current(entry.module, given, spikes, inner)
         membrane = None
         if not entry.why:
             if current is None:
@@ -262,8 +265,12 @@ class _Products(TorchFunctionMode):
         return made
 
 
-class _Potential:
-    """The recursion of one layer, driven by the currents and spikes that were seen."""
+class Potential:
+    """The recursion of one layer, driven by the currents and spikes that were seen.
+
+    Args:
+        spiking: The layer's normal form.
+    """
 
     def __init__(self, spiking: Spiking) -> None:
         self.spiking = spiking
@@ -274,20 +281,21 @@ class _Potential:
 
     def current(
         self, module: Any, given: Tensor, spikes: Tensor, inner: Tensor | None
-    ) -> Tensor | None:
-        """What charges the neurons: the input, with what the module's own weights add."""
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What charges the neurons, and of that what recurrent weights of their own do not add."""
         if not self.spiking.recurrent:
-            return given if given.shape == spikes.shape else None
+            return (given if given.shape == spikes.shape else None), None
         if inner is not None and inner.shape == given.shape[1:]:
-            return given + inner
+            return given + inner, given
         weights = [getattr(module, f"{kind}_weights", None) for kind in ("input", "recurrent")]
         if not all(isinstance(weight, Tensor) for weight in weights):
-            return None
+            return None, None
         if self.before is None:
             self.before = torch.zeros_like(spikes[0])
         previous = torch.cat([self.before[None], spikes[:-1]])
         self.before = spikes[-1]
-        return functional.linear(given, weights[0]) + functional.linear(previous, weights[1])  # type: ignore[arg-type]
+        fed = functional.linear(given, weights[0])  # type: ignore[arg-type]
+        return fed + functional.linear(previous, weights[1]), fed  # type: ignore[arg-type]
 
     def run(self, current: Tensor, fired: Tensor) -> tuple[Tensor | None, str]:
         """Potentials of a block of steps, or why they cannot be told."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnlib._progress import check_progress, shown, stage
 from snnlib.dialects.declaring import Reader, declared
 from snnlib.dialects.running import Time, resolve_time
 from snnlib.init.pairing import pair
@@ -43,6 +44,7 @@ def diagnose(
     networks: int = 8,
     seed: int = 0,
     neurons: Mapping[type[nn.Module], Reader] | None = None,
+    progress: bool = True,
 ) -> Diagnosis:
     r"""Measure every spiking layer of a model, predict it, and say what is wrong.
 
@@ -65,6 +67,8 @@ def diagnose(
         seed: Seed of all random numbers.
         neurons: What neurons of your own are, from their class to a reader, see
             `snnlib.dialects.declare`, which says it once for all.
+        progress: Whether a diagnosis that takes longer than some seconds says on the standard
+            error what it is doing.
 
     Returns:
         A `Diagnosis`.
@@ -86,8 +90,9 @@ def diagnose(
         >>> found.findings[0].kind, found.findings[0].layer
         ('dead', 'lif2')
     """
+    check_progress(progress)
     network = getattr(model, "_orig_mod", model)
-    with declared(neurons):
+    with declared(neurons), shown("diagnose", progress):
         return _diagnosis(network, batch, time, loss, gradient, networks, seed)
 
 
@@ -102,17 +107,21 @@ def _diagnosis(
 ) -> Diagnosis:
     time = resolve_time(network, batch, time)
     notes: list[str] = []
+    stage("following values from weights to neurons")
     try:
         connections = pair(network, batch, time=time, estimating=False)
     except ValueError as error:
         connections = []
         notes.append(f"No prediction: {error}")
     tally = Tally(connections)
+    stage("the forward pass")
     with torch.no_grad():
         entries = observe(network, batch, time=time, visit=tally)
+    stage("the backward pass")
     back = gradients(network, batch, loss, seed, time) if gradient else None
     found = statistics(entries, tally.rows, back.variance if back else None)
     generator = torch.Generator().manual_seed(seed)
+    stage("predictions")
     expected = _predictions(entries, tally, networks, generator)
     predictions, missing = expected.found, expected.missing
     widths = {entry.name: tally.width(entry) for entry in entries}
@@ -125,6 +134,7 @@ def _diagnosis(
     notes += [*_misread(batch, tally), *notes_on(entries, connections, expected, tally)]
     notes += learned(back.constants) if back else []
     learns = None
+    stage("what reaches the weights")
     if gradient and connections and not tally.broken:
         learns = learning(network, connections, batch, time=time, seed=seed, loss=loss)
     ill = remembered(network, ill, known)

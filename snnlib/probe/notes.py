@@ -36,6 +36,7 @@ def notes_on(
     return [
         *_normalized(connections, expected),
         *_measured(entries, connections, expected, tally),
+        *_itself(expected),
         *_missing(expected),
         *_zero(entries),
         *_shared(entries),
@@ -120,6 +121,18 @@ def _measured(
         groups.setdefault(why, []).append(entry.name)
     return [
         f"{listed(names)}: predicted from the mean and covariance of the measured currents ({why})"
+        for why, names in groups.items()
+    ]
+
+
+def _itself(expected: Predictions) -> list[str]:
+    """Layers whose own neurons are run, by the reason."""
+    groups: dict[str, list[str]] = {}
+    for name, why in expected.itself.items():
+        groups.setdefault(why, []).append(name)
+    return [
+        f"{listed(names)}: predicted by running the neurons themselves on Gaussian currents, since "
+        f"no formula knows them ({why})"
         for why, names in groups.items()
     ]
 

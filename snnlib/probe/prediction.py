@@ -8,10 +8,11 @@ neurons are taken as Gaussian with the covariance over time
 summed over the weights c that drive it; E[x_s x_t] is that of the feeding layers, predicted in
 turn, through the sums, poolings and dropouts before the weight. Behind normalizations it comes from
 their scale and shift (`snnlib.init.behind_norm`). Mean and covariance of layers that data drive, or
-that get something else than a weighted sum, are measured, and so are the spikes of layers that
-theory does not reach: recurrent or adaptive ones, those that no weight drives, those whose currents
-are not Gaussian or whose neurons are too few. The spread at finite width is that of
-`snnlib.meanfield.network_law`.
+that get something else than a weighted sum, are measured. Neurons that no formula knows (recurrent
+or adaptive ones, a second filter, a gate, constants that differ) are run themselves on such
+currents (`snnlib.probe.fed`). Measured are the spikes of layers that theory does not reach: those
+that no weight drives, those whose currents are not Gaussian or whose neurons are too few. The
+spread at finite width is that of `snnlib.meanfield.network_law`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from snnlib._progress import stage
 from snnlib.init.behind_norm import behind_norms, nearest_covariance, not_gaussian
 from snnlib.init.flow import Moments, source
 from snnlib.init.intake import shape_of
@@ -33,6 +35,7 @@ from snnlib.meanfield import LayerLaw, covariance_map, network_law, shifted_map,
 from snnlib.probe.capture import Entry
 from snnlib.probe.constants import unstable
 from snnlib.probe.driving import bias_gain, driving, effective_gain, follows, number, weight_gain
+from snnlib.probe.fed import respond
 from snnlib.probe.moments import second_moments
 from snnlib.resets import RULES
 
@@ -68,12 +71,14 @@ class Predictions:
         missing: Why there is none for the others.
         started: Layers at which the prediction starts anew: "norm" or "measured".
         data: Layers at which it starts from the currents that data make.
+        itself: Layers whose own neurons are run, and why.
     """
 
     found: dict[str, Prediction]
     missing: dict[str, str]
     started: dict[str, str]
     data: set[str] = field(default_factory=set)
+    itself: dict[str, str] = field(default_factory=dict)
 
 
 class _Neuron:
@@ -109,11 +114,15 @@ class Seen(NamedTuple):
             make them.
         spikes: Whether it spiked, likewise.
         channels: How many of its neurons have weights of their own.
+        fed: What enters the module, without λ and without what its own recurrent weights add.
+        shape: Of its neurons.
     """
 
     currents: Tensor | None
     spikes: Tensor
     channels: int
+    fed: Tensor | None = None
+    shape: tuple[int, ...] = ()
 
 
 def predict(
@@ -145,6 +154,7 @@ def predict(
     twice = {e.name.partition("#")[0] for e in entries if "#" in e.name}
     layers = {layer.name: layer for c in connections for layer in (*c.fed_by, *c.drives)}
     for entry in entries:
+        stage(f"the prediction of layer {entry.name}")
         weights, neuron = driving(entry, connections), _Neuron(entry)
         step: tuple[Prediction, Array] | None = None
         if unstable(entry) is not None:
@@ -153,10 +163,10 @@ def predict(
             why = "data drive it directly, or a function of spikes"
         elif entry.name.partition("#")[0] in twice:
             why = "its module is used at several places"
-        elif other := _beyond(entry, weights):
-            why = other
-        elif not neuron.known or entry.why:
-            why = entry.why or "its threshold, leak or reset is not one number"
+        elif own := _beyond(entry, weights, neuron):
+            step, why = _itself(
+                entry, own, weights, layers, seen[entry.name], pairs, changed, generator, result
+            )
         else:
             step, why = _predicted(
                 entry, neuron, weights, layers, seen[entry.name], pairs, changed, generator, result
@@ -166,12 +176,15 @@ def predict(
         if step is None:
             result.missing[entry.name] = why
             result.started.pop(entry.name, None)
+            result.itself.pop(entry.name, None)
             pairs[entry.name] = second_moments(seen[entry.name].spikes)
         else:
             result.found[entry.name], pairs[entry.name] = step
     if networks > 0:
+        stage(f"the spread over {networks} networks")
         reached = [e for e in entries if e.name in result.found]
-        cut = [k for k, e in enumerate(reached) if k and e.name in result.started]
+        anew = {*result.started, *result.itself}
+        cut = [k for k, e in enumerate(reached) if k and e.name in anew]
         chain = reached[: cut[0]] if cut else reached
         if chain and chain[0].name in result.data:  # where it starts from the network itself
             currents = {
@@ -252,11 +265,70 @@ def _narrow(seen: Seen, predicted: Prediction) -> str:
     return f"{count} neurons (or channels) are too few to compare with a mean over many"
 
 
-def _beyond(entry: Entry, weights: Sequence[Connection]) -> str:
-    """Why the theory does not reach a layer although its potential is known; empty if it does."""
+def _beyond(entry: Entry, weights: Sequence[Connection], neuron: _Neuron) -> str:
+    """Why the neurons of a layer are run themselves; empty if the maps know them."""
     if any(c.recurrent for c in weights) or entry.spiking.recurrent:
         return "it has recurrent weights"
-    return entry.spiking.why if entry.spiking.library == "snnlib" else ""
+    if entry.spiking.why and (entry.why or entry.spiking.library == "snnlib"):
+        return entry.spiking.why
+    if entry.why or not neuron.known:
+        return entry.why or "its threshold, leak or reset is not one number"
+    return ""
+
+
+def _itself(
+    entry: Entry,
+    own: str,
+    weights: Sequence[Connection],
+    layers: Mapping[str, Layer],
+    seen: Seen,
+    pairs: Mapping[str, Array],
+    changed: Collection[str],
+    generator: torch.Generator,
+    result: Predictions,
+) -> tuple[tuple[Prediction, Array] | None, str]:
+    """By running the layer's own neurons, on currents of the covariance that is predicted for it.
+
+    What recurrent weights inside of the module send back is drawn there; where such weights stand
+    outside of it, where data drive it or something lies between, the covariance is measured.
+    """
+    if seen.fed is None:
+        return None, f"{own}; its currents were not seen"
+    layer = layers.get(entry.name)
+    intake = None if layer is None else layer.intake
+    outside = [c for c in weights if not c.recurrent]
+    plain = (intake is None or intake.weighted_sum) and entry.name not in changed
+    if entry.spiking.recurrent:
+        inside = entry.module.modules()
+        outer = any(c.recurrent and c.module not in set(inside) for c in weights)
+    else:
+        outer = len(outside) < len(weights)
+    followed = None
+    if plain and not outer and outside and all(c.fed_by for c in outside):
+        parts = [(c, _fed(c, pairs)) for c in outside]
+        known = [
+            weight_gain(c) * fed + (0.0 if c.bias is None else _square(c.bias))
+            for c, fed in parts
+            if fed is not None
+        ]
+        followed = sum(known[1:], known[0]) if len(known) == len(parts) else None
+    if followed is None:
+        mean = seen.fed.double().flatten(1).mean(1).numpy()
+        followed = nearest_covariance(second_moments(seen.fed) - np.outer(mean, mean))
+    else:
+        mean = np.zeros(len(followed))
+    step, why = respond(entry, mean, followed, seen.shape, generator)
+    if step is None:
+        return None, f"{own}; {why}"
+    if mean.any() and (why := not_gaussian(float(step.rate.max()), *shape_of(seen.fed))):
+        return None, why
+    result.itself[entry.name] = own
+    unknown = np.full(len(step.rate), np.nan)
+    return (Prediction(step.rate, step.variance, unknown, unknown), step.pairs), ""
+
+
+def _square(bias: Tensor) -> float:
+    return float(bias.detach().double().square().mean())
 
 
 def _covariance(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from snnlib._progress import stage
 from snnlib.init.pairing import Connection
 from snnlib.probe.capture import Entry
 from snnlib.probe.driving import bias_gain, driving, number, weight_gain
@@ -31,6 +32,8 @@ class Tally:
         self.rows: dict[str, list[Tensor]] = {}
         self.fired: dict[str, Tensor] = {}
         self.kept: dict[str, list[Tensor]] = {}
+        self.fed: dict[str, list[Tensor]] = {}  # where λ is not known, or own weights add to it
+        self.shapes: dict[str, torch.Size] = {}
         self.spikes: dict[str, list[Tensor]] = {}
         self.charge: dict[str, list[float]] = {}  # count, sum, sum of squares, largest
         self.bad: dict[str, tuple[int, str]] = {}  # first step that is not finite, and where
@@ -50,6 +53,7 @@ class Tally:
     ) -> None:
         """Take down a block of steps of one layer."""
         name = entry.name
+        stage(f"the forward pass: layer {name} of the network, step {entry.steps}")
         self.rows.setdefault(name, []).append(moments(membrane, spikes))
         self.samples = spikes.shape[1] if spikes.dim() > 1 else 1
         self.single = spikes.dim() == 2  # steps and neurons, without an axis for samples
@@ -65,6 +69,11 @@ class Tally:
         if name not in self.weights:
             self.weights[name] = driving(entry, self.connections)
         self._keep(self.spikes, name, spikes != 0)
+        self.shapes[name] = spikes.shape[2:]
+        own = entry.spiking.recurrent or number(entry.spiking.input_gain) is None
+        raw = entry.fed if entry.spiking.recurrent else current
+        if own and raw is not None and raw.shape == spikes.shape:
+            self._keep(self.fed, name, raw.detach().float())
         if current is None or bool(entry.spiking.input_gain.isnan().any()):
             return  # λ is not known
         if bool((entry.spiking.input_gain != 1).any()) and current.shape == spikes.shape:
@@ -109,6 +118,8 @@ class Tally:
         found = []
         for entry in entries:
             weights = self.weights.get(entry.name, [])
+            if entry.spiking.recurrent and entry.spiking.library == "snnlib":
+                weights = [c for c in weights if not c.recurrent]  # these show their input alone
             fed = [c.second_moment for c in weights if c.fed_by]
             count, _, squares, _ = self.charge.get(entry.name, [0.0] * 4)
             if not weights or not count or len(fed) < len(weights):
@@ -128,10 +139,15 @@ class Tally:
         """What was measured of a layer, of large ones a part."""
         kept = self.kept.get(entry.name)
         images = [c.weight for c in self.weights[entry.name] if c.parameter.dim() > 2]
+        raw = self.fed.get(entry.name)
+        if kept is not None and raw is None:
+            raw = [block / float(entry.spiking.input_gain.mean()) for block in kept]
         return Seen(
             None if kept is None else torch.cat(kept),
             torch.cat(self.spikes[entry.name]),
             images[0].shape[0] if images else 0,
+            None if raw is None else torch.cat(raw),
+            tuple(self.shapes[entry.name]),
         )
 
     def shifted(self, entries: Sequence[Entry]) -> list[str]:

@@ -1,0 +1,133 @@
+"""Registered experiments as tables of a page: what was asked, what came out, what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snnlib.experiments.compare import by_seed
+from snnlib.experiments.registered.history import Checked
+from snnlib.experiments.registered.outcome import boundary, judge_rule, resolution_of
+from snnlib.experiments.registered.rule import LABEL, SIZE, Rule
+from snnlib.experiments.results import Row, read, summarize
+
+__all__ = ["MARKS", "accuracies", "is_complete", "outcomes", "overview", "rows_of"]
+
+MARKS = {"registered": "●", "explored": "○"}
+"""What stands beside a result whose rule was committed first, and beside any other."""
+
+Columns = dict[str, list[Any]]
+
+
+def rows_of(rule: Rule, folder: str | Path = "../results") -> list[Row]:
+    """The rows of a rule that stand under its present digest; empty while nothing is stored.
+
+    Args:
+        rule: The rule.
+        folder: Where the tables are; the default is that of a chapter.
+    """
+    path = Path(folder) / f"{rule.name}-{SIZE}.csv"
+    return read(path) if path.exists() else []
+
+
+def is_complete(rule: Rule, rows: list[Row]) -> bool:
+    """Whether every run of a rule is stored; nothing is judged before.
+
+    Args:
+        rule: The rule.
+        rows: Its rows.
+    """
+    return len(rows) == len(rule.conditions) * len(rule.seeds)
+
+
+def outcomes(rule: Rule, rows: list[Row]) -> Columns:
+    """One line for each contrast: points with their interval, corrected p value, outcome.
+
+    Args:
+        rule: A rule with contrasts.
+        rows: Its rows; while some are missing the outcome is "open" and nothing else is said.
+
+    Raises:
+        ValueError: As in `judge_rule`.
+    """
+    columns: Columns = {"": [MARKS["registered"]] * len(rule.family)}
+    columns["contrast"] = [contrast.name for contrast in rule.family]
+    if not is_complete(rule, rows):
+        return columns | {"outcome": ["open"] * len(rule.family)}
+    judged = judge_rule(rule, rows)
+    return columns | {
+        "points (95 %)": [found.points for found in judged],
+        "seeds": [found.difference.seeds for found in judged],
+        "p, Holm": [f"{found.p_holm:.2g}" for found in judged],
+        "outcome": [found.outcome for found in judged],
+    }
+
+
+def accuracies(rule: Rule, rows: list[Row]) -> Columns:
+    """Mean accuracy of each condition over its seeds, with its interval.
+
+    Args:
+        rule: The rule.
+        rows: Its rows.
+    """
+    found = summarize(rows, [LABEL], value=rule.value)
+    return {
+        "": [MARKS["registered"]] * len(found),
+        "condition": [name for (name,) in found],
+        "accuracy (%)": [f"{100 * s.mean:.1f} ± {100 * s.half_width:.1f}" for s in found.values()],
+        "seeds (%)": [
+            ", ".join(
+                f"{100 * x:.0f}" for x in by_seed(rows, value=rule.value, **{LABEL: name}).values()
+            )
+            for (name,) in found
+        ],
+    }
+
+
+def overview(
+    rules: Mapping[str, Rule], checks: Mapping[str, Checked], folder: str | Path = "../results"
+) -> Columns:
+    """Every rule with its size, what its seeds resolve, how far it is and what came out.
+
+    Args:
+        rules: The rules by name.
+        checks: What `check_all` found.
+        folder: Where the tables are.
+    """
+    columns: Columns = {
+        name: []
+        for name in (
+            "rule", "question", "updates", "seeds", "resolves (points)", "matters (points)",
+            "core-hours", "rows", "order in time", "outcome",
+        )
+    }  # fmt: skip
+    for name, rule in rules.items():
+        total = len(rule.conditions) * len(rule.seeds)
+        rows = rows_of(rule, folder)
+        spent = sum(row["seconds"] for row in rows) / 3600
+        planned = (total - len(rows)) * rule.planned.seconds / 3600
+        line = (
+            name,
+            rule.question,
+            f"{rule.updates:,}",
+            len(rule.seeds),
+            f"{100 * resolution_of(rule):.0f}" if rule.family else "",
+            f"{100 * rule.planned.effect:g}" if rule.family else "",
+            f"{spent + planned:.2g}",
+            f"{len(rows)} of {total}",
+            checks[name].word,
+            _outcome(rule, rows) if is_complete(rule, rows) else "",
+        )
+        for column, value in zip(columns, line, strict=True):
+            columns[column].append(value)
+    return columns
+
+
+def _outcome(rule: Rule, rows: list[Row]) -> str:
+    if rule.cells is not None:
+        return boundary(rule, rows).outcome
+    words = [found.outcome for found in judge_rule(rule, rows)]
+    return ", ".join(
+        f"{words.count(word)} {word}" if len(words) > 1 else word for word in dict.fromkeys(words)
+    )
