@@ -62,14 +62,15 @@ class PooledCurrents(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [batch, 1, height, width] to spikes [T, batch, classes]."""
-        states, out = [neuron.init_leaky() for neuron in self.neurons], []  # type: ignore[operator]
+        neurons: Any = self.neurons
+        states, out = [neuron.init_leaky() for neuron in neurons], []
         for _ in range(self.steps):
             spikes = x
             for k, conv in enumerate(self.convs):
                 current = conv(spikes)
                 current = functional.max_pool2d(current, 2) if k % 2 else current
-                spikes, states[k] = self.neurons[k](current, states[k])
-            spikes, states[4] = self.neurons[4](self.head(spikes.flatten(1)), states[4])
+                spikes, states[k] = neurons[k](current, states[k])
+            spikes, states[4] = neurons[4](self.head(spikes.flatten(1)), states[4])
             out.append(spikes)
         return torch.stack(out)
 
@@ -79,7 +80,7 @@ def _own_neurons(width: int = 100, threshold: float = 1.5) -> nn.Module:
     layer = require("spikingjelly.activation_based.layer", None)
     neuron = require("spikingjelly.activation_based.neuron", None)
 
-    class Learned(neuron.SimpleBaseNode):  # type: ignore[misc, name-defined]
+    class Learned(neuron.SimpleBaseNode):  # type: ignore[name-defined]
         """Half of the distance to the current is left at each step."""
 
         def __init__(self) -> None:
@@ -87,7 +88,8 @@ def _own_neurons(width: int = 100, threshold: float = 1.5) -> nn.Module:
             self.v_threshold = nn.Parameter(torch.tensor(threshold))
 
         def neuronal_charge(self, x: Tensor) -> None:
-            self.v = self.v + (x - (self.v - self.v_reset)) / 2
+            own: Any = self
+            own.v = own.v + (x - (own.v - own.v_reset)) / 2
 
         def neuronal_fire(self) -> Any:
             return self.surrogate_function(self.v - self.v_threshold)
