@@ -395,7 +395,7 @@ def chapter(title: str, name: str, verdict: str, **more: Any) -> str:
 
 
 STATUS = "# Status\n\n```{ledger-counts}\n```\n" + "".join(
-    f"\n```{{ledger-status}} {part}\n```\n" for part in ("chapters", "measurements", "versions")
+    f"\n```{{ledger-status}} {part}\n```\n" for part in pages.PARTS
 )
 
 
