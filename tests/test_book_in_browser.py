@@ -52,13 +52,17 @@ def program():
 def test_page(program, name):
     with chromium.tab(program) as tab:
         found = measure.measure(tab, book.SITE, name)
-        problems = list(judge.problems(found, BUDGET))
+        problems = [*judge.problems(found, BUDGET), *judge.stale([found], BUDGET)]
         tab.page.set_viewport_size(chromium.DESKTOP)
         problems += keyboard.folds(tab.page) + keyboard.sliders(tab.page)
         problems += keyboard.filters(tab.page)
         if outside.AXE.exists():
             problems += judge.unknown_findings(outside.accessibility(tab.page), BUDGET)
     assert not problems, "\n".join([name, *problems])
+
+
+def test_exceptions_are_of_pages_that_exist():
+    assert {f"{name}.html" for name in BUDGET.pages} <= set(PAGES)
 
 
 def test_html_is_valid():
