@@ -16,6 +16,9 @@ __all__ = ["MARGIN", "Judged", "chosen", "judged"]
 MARGIN = 0.01
 """A call is not worse than the untouched network if the difference exceeds minus this."""
 
+SAME = ("initial_rates", "held_out_accuracy", "test_accuracy")
+"""Columns in which two runs of one network are equal."""
+
 Row = Mapping[str, Any]
 
 
@@ -28,7 +31,8 @@ class Judged(NamedTuple):
         learning_rate: The one that was chosen for them.
         accuracy: Mean test accuracy over seeds.
         difference: Paired difference to the untouched network, with its 95 % interval.
-        left: Whether the method left the network as it was, at every seed.
+        left: Whether the method left the network as it was, at every seed: each of its runs is
+            that of the untouched network.
     """
 
     network: str
@@ -97,6 +101,7 @@ def judged(rows: Sequence[Row], *, samples: int = 355) -> list[Judged]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in chosen(rows):
         groups.setdefault((row["network"], row["method"]), []).append(row)
+    plain = {_place(row): row for row in rows if row["method"] == "untouched"}
     found = []
     for (network, method), own in groups.items():
         if method == "untouched":
@@ -105,7 +110,6 @@ def judged(rows: Sequence[Row], *, samples: int = 355) -> list[Judged]:
             raise ValueError(f"rows must hold 'untouched' of {network!r}")
         base = groups[network, "untouched"]
         one, two = ({r["seed"]: r["test_accuracy"] for r in side} for side in (own, base))
-        rates = {r["seed"]: r["initial_rates"] for r in base}
         found.append(
             Judged(
                 network,
@@ -113,7 +117,15 @@ def judged(rows: Sequence[Row], *, samples: int = 355) -> list[Judged]:
                 own[0]["learning_rate"],
                 sum(one.values()) / len(one),
                 difference(one, two, resolution=1 / samples),
-                all(rates.get(r["seed"]) == r["initial_rates"] for r in own),
+                all(_same(r, plain.get(_place(r))) for r in own),
             )
         )
     return found
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return row["network"], row["learning_rate"], row["seed"]
+
+
+def _same(one: Row, other: Row | None) -> bool:
+    return other is not None and all(one[name] == other[name] for name in SAME)

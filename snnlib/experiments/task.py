@@ -18,7 +18,8 @@ from snnlib import data, dialects, networks, training
 from snnlib.data import Dataset, encoding
 from snnlib.dialects.running import resolve_time, run
 from snnlib.experiments.ordinary import ordinary
-from snnlib.experiments.remedy import apply_remedy_
+from snnlib.experiments.remedy import apply_remedy_, heal_
+from snnlib.experiments.sick import sick
 from snnlib.init import initialize_
 from snnlib.neurons import LIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
@@ -63,8 +64,9 @@ def build(
             network; "surrogate" as arguments of `Surrogate`; "init" as arguments of
             `snnlib.init.initialize_`, with "example" true if it may see data, or the method
             "normal" with "std" or "gain" for all layers, or "remedy", which diagnoses and does
-            what the first finding says; "mean_squares" of weights by the names of their layers, to
-            which they are scaled at last; "mpinit", whether the initial membrane is `MPInit`.
+            what the first finding says, or "remedies", which does so until none is left;
+            "mean_squares" of weights by the names of their layers, to which they are scaled at
+            last; "mpinit", whether the initial membrane is `MPInit`.
         samples: The training data.
         seed: Seed of the weights.
         currents: What the network gets for some samples, [T, batch, ...]; for "example".
@@ -92,10 +94,10 @@ def build(
         example = currents if init.pop("example", False) else None
         if method == "normal":
             _normal(network, generator, **init)
-        elif method == "remedy":
+        elif method in ("remedy", "remedies"):
             if currents is None:
                 raise ValueError("currents must be given to diagnose, got None")
-            apply_remedy_(network, currents, seed=seed)
+            (apply_remedy_ if method == "remedy" else heal_)(network, currents, seed=seed)
         else:
             # Rows that are stored drew the output layer too.
             init.setdefault("readout", "draw")
@@ -163,6 +165,11 @@ def _ordinary(samples: Dataset, arguments: dict[str, Any], generator: torch.Gene
     return ordinary(arguments.pop("name"), seed)
 
 
+def _sick(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    seed = int(torch.randint(2**31, (), generator=generator))
+    return sick(arguments.pop("name"), seed)
+
+
 KINDS: dict[str, Callable[[Dataset, dict[str, Any], torch.Generator], nn.Module]] = {
     "mlp": _mlp,
     "convnet": _convnet,
@@ -170,6 +177,7 @@ KINDS: dict[str, Callable[[Dataset, dict[str, Any], torch.Generator], nn.Module]
     "recurrent": _recurrent,
     "vgg": _vgg,
     "ordinary": _ordinary,
+    "sick": _sick,
 }
 """Networks by name: functions of the training data, the arguments left and random numbers."""
 

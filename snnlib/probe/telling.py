@@ -77,8 +77,18 @@ def gradients_apart(layers: Sequence[Facts]) -> list[Finding]:
 
 def _joint(layers: Sequence[Facts]) -> str:
     """The call that fits weights and surrogate to the depth, and what helps where none does."""
+    if not _chained(layers):
+        return "more steps, wider layers or fewer of them: no call fits all weights of this network"
     call = f'snnlib.init.initialize_(model, "balanced", steps={len(layers[0].row.rate)}'
     return f"{call}, example=batch)  # and more steps, skip connections or a norm"
+
+
+def _chained(layers: Sequence[Facts]) -> bool:
+    """Whether one weight follows the other through layers of one kind, which the call needs."""
+    fed = [name for f in layers for name in f.fed_by]
+    single = all(len(f.names) == 1 and len(f.fed_by) <= 1 and not f.synapse for f in layers)
+    kinds = {(f.row.reset, f.row.leak) for f in layers}
+    return single and len(set(fed)) == len(fed) == len(layers) - 1 and len(kinds) == 1
 
 
 def _which(layers: Sequence[Facts], k: int) -> str:

@@ -35,6 +35,7 @@ PROTOCOLS: dict[str, Protocol] = {
         kook2026.MPINIT_TRSG,
         ordinary.TUNED,
         ordinary.SUITE,
+        ordinary.RESCUED,
     )
 }
 """Every experiment by name."""

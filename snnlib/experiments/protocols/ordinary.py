@@ -7,6 +7,7 @@ from itertools import product
 
 from snnlib.experiments.ordinary import ORDINARY
 from snnlib.experiments.protocol import Labels, Protocol, Settings, Size
+from snnlib.experiments.sick import SICK
 
 __all__ = [
     "DEAD",
@@ -15,6 +16,8 @@ __all__ = [
     "LEARNING_RATES",
     "METHODS",
     "REMEDIED",
+    "RESCUED",
+    "RESCUES",
     "RULE",
     "SUITE",
     "SYNAPTIC",
@@ -96,6 +99,14 @@ REMEDIED = (
 )
 """The networks of which a diagnosis names a call that changes weights."""
 
+RESCUES: dict[str, Settings | None] = {
+    "untouched": None,
+    "recommended": METHODS["recommended"],
+    "remedies": {"method": "remedies"},
+}
+"""Calls for networks that people could not train: none, the recommended one, and those that
+`snnlib.probe.diagnose` names, one after the other."""
+
 SYNAPTIC = ("Norse convnet", "snnTorch convnet, Synaptic", "Norse MLP", "Norse recurrent cell")
 """The networks with synaptic currents, for which the mean field has no gain."""
 
@@ -117,6 +128,14 @@ def _apply(settings: Settings, labels: Labels) -> None:
         "loss": own.loss,
         "learning_rate": labels["learning_rate"],
     }
+
+
+def _apply_sick(settings: Settings, labels: Labels) -> None:
+    own = SICK[labels["network"]]
+    settings["network"] = {"kind": "sick", "name": labels["network"]}
+    if RESCUES[labels["method"]] is not None:
+        settings["network"]["init"] = RESCUES[labels["method"]]
+    settings["training"] |= {"steps": own.steps, "encoding": own.encoding, "loss": own.loss}
 
 
 def _at(data: Settings, epochs: int) -> Settings:
@@ -169,4 +188,40 @@ TUNED = _protocol(
     FIXED_ON,
     3,
     "On which networks was the rule of the recommended call fixed, and what does it do to them?",
+)
+
+UPDATES: Settings = {"batch_size": 32, "optimizer": "adam", "learning_rate": 3e-3}
+
+RESCUED = Protocol(
+    name="rescued",
+    question="Do networks that people could not train learn after one call, or after a diagnosis?",
+    source="this book",
+    labels=("network", "method", "learning_rate"),
+    conditions=[
+        {"network": network, "method": method, "learning_rate": 3e-3}
+        for network, method in product(SICK, RESCUES)
+    ],
+    apply=_apply_sick,
+    sizes={
+        "desk": Size(
+            {
+                "data": DIGITS | {"train": 1280},
+                "training": UPDATES | {"epochs": 5},
+            },
+            (0, 1, 2),
+            "200 updates of 32 images; 3 to 10 s of one core each. Needs snnTorch, SpikingJelly "
+            "and Norse.",
+        ),
+        "smoke": Size(
+            {
+                "data": SMALL,
+                "training": UPDATES | {"epochs": 1},
+            },
+            (0,),
+            "Seconds; resolves nothing.",
+        ),
+    },
+    x="method",
+    series="learning_rate",
+    panels="network",
 )

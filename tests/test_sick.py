@@ -1,0 +1,102 @@
+"""Networks that people could not train: one call, or what a diagnosis says, lets them learn.
+
+All of them are trained over three seeds by `python -m snnlib.experiments run rescued`; here two,
+by orderings.
+"""
+
+import pytest
+import torch
+
+from snnlib import data, probe, training
+from snnlib.experiments.protocols.ordinary import RESCUED, RESCUES
+from snnlib.experiments.remedy import CALL, heal_
+from snnlib.experiments.sick import SICK, sick
+from snnlib.experiments.task import train
+from snnlib.init import initialize_
+from snnlib.init.readout import SILENT
+
+LIBRARY = {
+    "pooled currents": "snntorch",
+    "own neurons": "spikingjelly",
+    "attention": "spikingjelly",
+    "recurrent cells": "norse",
+    "long step": "norse",
+}
+HEALED_BY_WEIGHTS = ("pooled currents", "own neurons", "recurrent cells")
+
+
+def batch(name, count=48):
+    x = data.load("digits", standardize=False).inputs[:count]
+    own = SICK[name]
+    return x if own.encoding == "none" else x.expand(own.steps, *x.shape)
+
+
+def rates(network, example):
+    found = probe.diagnose(network, example, networks=0, gradient=False)
+    return {layer.name: float(layer.rate.mean()) for layer in found.layers}
+
+
+@pytest.mark.parametrize("name", HEALED_BY_WEIGHTS)
+def test_one_call_wakes_what_weights_can_wake(name):
+    pytest.importorskip(LIBRARY[name])
+    network, example = sick(name, seed=0), batch(name)
+    before = rates(network, example)
+    assert min(before.values()) < SILENT
+    report = initialize_(network, example=example, generator=torch.Generator().manual_seed(1))
+    assert "Drawn anew, it learns" in report.said
+    after = rates(network, example)
+    assert all(SILENT < rate < 0.9 for rate in after.values()), after
+
+
+def test_where_weights_cannot_help_the_diagnosis_names_the_thresholds_that_do():
+    """Products of spikes: the calls, executed as they are printed, wake what no weight drives."""
+    pytest.importorskip("spikingjelly")
+    network, example = sick("attention", seed=0), batch("attention")
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    report = initialize_(network, example=example)
+    assert "no scale of weights wakes 'one.mixed', 'two.mixed'" in report.said
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, kept[name])
+    quiet = rates(network, example)
+    assert max(quiet["one.mixed"], quiet["two.mixed"]) < SILENT
+    calls = heal_(network, example)
+    assert all(".v_threshold = " in call for call in calls) and len(calls) >= 2
+    after = rates(network, example)
+    assert min(after.values()) > SILENT, after
+    assert not [f for f in probe.diagnose(network, example, networks=0).findings
+                if f.kind in ("weak input", "dead")]  # fmt: skip
+
+
+def test_a_step_longer_than_a_time_constant_gets_a_shorter_one():
+    pytest.importorskip("norse")
+    network, example = sick("long step", seed=0), batch("long step")
+    calls = heal_(network, example)
+    assert ".dt = " in calls[0] and not calls[0].startswith(CALL)
+    kinds = {f.kind for f in probe.diagnose(network, example, networks=0).findings}
+    assert "unstable constant" not in kinds
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_a_run_of_every_network_is_made(name):
+    pytest.importorskip(LIBRARY[name])
+    runs = {r.labels["method"]: r for r in RESCUED.runs("smoke") if r.labels["network"] == name}
+    assert set(runs) == set(RESCUES) and len(RESCUED.sizes["desk"].seeds) == 3
+    found = train(runs["remedies"].settings)
+    assert found["diverged"] == "" and max(found["initial_rates"]) > 0
+
+
+@pytest.mark.parametrize("name", ["own neurons", "pooled currents"])
+def test_what_is_woken_trains_better(name):
+    """Orderings only, after sixty updates."""
+    pytest.importorskip(LIBRARY[name])
+    samples, own, found = data.load("digits", standardize=False).take(640), SICK[name], {}
+    settings = {"steps": own.steps, "loss": own.loss, "encoding": own.encoding}
+    for called in (False, True):
+        network = sick(name, seed=0)
+        if called:
+            seeded = torch.Generator().manual_seed(0)
+            initialize_(network, example=batch(name), generator=seeded)
+        training.fit(network, samples, epochs=3, batch_size=32, learning_rate=3e-3,
+                     progress=False, **settings)  # fmt: skip
+        found[called] = training.evaluate(network, samples, **settings).accuracy
+    assert found[True] > found[False] + 0.05, found
