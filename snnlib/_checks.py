@@ -97,6 +97,38 @@ def real_tensor(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a tensor of real numbers, got {_brief(value)}")
 
 
+NUMBERS = ("float", "int", "float | None", "int | None", "float | Tensor")
+"""Annotations of arguments that are one number, or where they say so a tensor of numbers."""
+
+
+def annotated(name: str, value: Any, annotation: str) -> Any:
+    """The value as its annotation has it: one finite number, None or a tensor where it says so.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        annotation: Of the argument, as text.
+
+    Returns:
+        The number as a float or an integer; None and tensors as they are.
+
+    Raises:
+        ValueError: Naming the argument.
+
+    Example:
+        >>> annotated("rate", np.array([0.5]), "float"), annotated("rate", None, "int | None")
+        (0.5, None)
+    """
+    if value is None and "None" in annotation:
+        return None
+    if not isinstance(value, Tensor) or "Tensor" not in annotation:
+        return real(name, value)
+    real_tensor(name, value)
+    if not value.numel() or not bool(value.isfinite().all()):
+        raise ValueError(f"{name} must be finite and not empty, got {value!r}")
+    return value
+
+
 def scalars(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function refuse what is no finite number, before it does anything.
 
@@ -109,15 +141,14 @@ def scalars(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        optional = {n for n in names if "None" in str(signature.parameters[n].annotation)}
+        kinds = {name: str(signature.parameters[name].annotation) for name in names}
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             given = {name: bound.arguments[name] for name in names if name in bound.arguments}
             for name, value in given.items():
-                if value is not None or name not in optional:
-                    bound.arguments[name] = real(name, value)
+                bound.arguments[name] = annotated(name, value, kinds[name])
             try:
                 result = function(*bound.args, **bound.kwargs)
             except (OverflowError, ZeroDivisionError):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
+import sys
 
 import pytest
 
 from snnlib import ledger
 from tools import audit, chapters
-from tools.plant import errors
+from tools.plant import places, planted
 from tools.proof_slices import Proof, proofs
+
+sys.path.insert(0, str(chapters.BOOK / "_ext"))
+from ledger_audit import premises, summary
 
 CLAIMS = """
 sources: {paper: A paper 2024}
@@ -17,6 +22,10 @@ symbols: {paper: {n: {assume: [positive]}, p: {assume: [positive]}, v: {}}}
 claims:
   paper.variance: {source: paper, locator: E, read: full text, statement: s, verdict: proved,
                    chapter: one, printed: "Eq(v, n*p)"}
+  paper.loss: {source: paper, locator: G, read: full text, statement: s, verdict: measured,
+               chapter: one, entries: 1}
+  paper.story: {source: paper, locator: H, read: full text, statement: s, verdict: corrected,
+                chapter: one, entries: 1}
   paper.order: {source: paper, locator: F, read: full text, statement: s, verdict: proved,
                 chapter: one}
 """
@@ -54,7 +63,7 @@ def run(tmp_path):
     def audited(source, call, claim):
         statements = tuple(ast.parse(source).body)
         imports = tuple(ast.parse("from snnlib.ledger.moments import Algebra").body)
-        return audit.audit_proof(Proof("one", call, claim, statements, imports))
+        return audit.audit_proof(Proof("one", call, claim, statements, imports, source))
 
     return audited
 
@@ -92,9 +101,100 @@ def test_a_proof_that_does_not_run_alone_is_a_fault(run):
 
 def test_the_sides_of_a_typed_relation_are_no_premises():
     source = "a = f(2 * x)\nr = [sp.Eq(a, 3 * x)]\nledger.hold('paper.order', r)"
-    planted = errors(ast.parse(source).body, "hold")
-    assert [error.was for error in planted] == ["2 * x"]
-    assert ast.unparse(planted[0].program[0]) == "a = f(2 * x * sp.Rational(-21, 20))"
+    program = ast.parse(source).body
+    (place,) = places(program, "hold")
+    error = planted(program, place, "hold")
+    assert error.was == "2 * x"
+    assert ast.unparse(error.program[0]) == "a = f(2 * x * sp.Rational(-21, 20))"
+
+
+def test_an_error_is_planted_only_where_the_run_came_by_with_a_symbolic_value(run):
+    """Numbers, other branches and the chapter's own assertions are no premises."""
+    source = DERIVED.replace(
+        "one = ",
+        """def other(x):
+    return 2 * x + 1
+counts = 2 * 3 - 1
+assert 2 * w - w - w == 0
+one = """,
+    ).replace("s.n * one", "s.n * one * (counts - 4)")
+    tried = {tried["was"] for tried in run(source, "prove", "paper.variance")["tried"]}
+    assert {"s.p", "(w * x) ** 2"} <= tried
+    assert tried & {"2 * x", "2 * x + 1", "2 * 3", "2 * 3 - 1", "2 * w"} == set()
+
+
+def test_all_places_are_tried_before_a_proof_is_called_decorative(run):
+    """The first dozen are about terms that cancel; the one that matters comes late."""
+    lines = [f"a{k} = sp.diff({k + 2} * w**2, w)" for k in range(20)]
+    dead = " + ".join(f"0 * a{k}" for k in range(20))
+    start = ['s = ledger.symbols("paper")', 'w = sp.Symbol("w")']
+    end = ["used = sp.diff(s.n * w, w)", f'ledger.prove("paper.variance", used * s.p + {dead})']
+    source = "\n".join([*start, *lines, *end])
+    result = run(source, "prove", "paper.variance")
+    assert "decorative" not in result
+    assert len(result["tried"]) > 12
+    assert sum(bool(tried["breaks"]) for tried in result["tried"]) == 1
+
+
+def test_assumptions_that_no_step_consumed_are_reported(run, monkeypatch):
+    labelled = DERIVED.replace("{1: 0, 2: 7}", '{1: 0, 2: 7}, independent="noise"')
+    result = run(labelled, "prove", "paper.variance")
+    assert result["unused"] == ["noise"]
+    monkeypatch.setattr(audit, "kept", lambda chapter: {"key": result})
+    monkeypatch.setattr(chapters, "chapters", lambda: [chapters.NOTEBOOKS / "one.md"])
+    (line,) = audit.unused()
+    assert line == "paper.variance: 0; s.p / 2; 7; assumption 'noise'"
+
+
+def test_one_of_each_kind_that_cannot_lose_is_refused(run):
+    """A proof by floats, a measurement without effect, a refutation without direction."""
+    s = ledger.symbols("paper")
+    with pytest.raises(ValueError, match=r"0\.50* is a floating-point number"):
+        ledger.prove("paper.variance", 0.5 * s.n * s.p)
+    with pytest.raises(ValueError, match=r"paper\.loss registers no effect"):
+        ledger.measure("paper.loss", [1.0], [0.1], [1.0])
+    with pytest.raises(ValueError, match="says must tell what the printed statement predicts"):
+        ledger.refute("paper.story", ledger.Data([3.0], 0.1, 1.0), corrected=[3.0])
+    assert run(RETYPED, "prove", "paper.variance")["decorative"] == ["paper.variance"]
+
+
+def test_the_check_refuses_what_is_missing_stale_faulty_or_decorative(tmp_path, monkeypatch):
+    monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(audit, "RESULTS", tmp_path)
+    monkeypatch.setattr(audit, "KNOWN", tmp_path / "decorative.txt")
+    (tmp_path / "one.md").write_text(CHAPTER)
+    (proof,) = proofs(tmp_path / "one.md")
+    key = proof.key(audit.registered())
+
+    def said(results):
+        (tmp_path / "one.json").write_text(json.dumps(results))
+        return audit.problems()
+
+    changed = "one: 1 proofs are new or changed since `make audit`"
+    sound = {"claims": ["paper.variance"], "call": "prove", "tried": []}
+    assert audit.not_audited() == ["one"]
+    assert said({"another": sound}) == [changed]
+    assert audit.not_audited() == []
+    assert said({key: sound}) == []
+    fault = {key: sound | {"fault": "NameError: x"}}
+    assert said(fault) == ["one: paper.variance: NameError: x"]
+    decorative = said({key: sound | {"decorative": ["paper.variance"]}})
+    assert decorative == ["paper.variance: no planted error breaks its proof"]
+
+
+def test_a_card_says_where_errors_were_planted():
+    errors = [
+        {"kind": "moment", "breaks": ["a"]},
+        {"kind": "moment", "breaks": []},
+        {"kind": "bound", "breaks": [], "stopped": "late"},
+    ]
+    said = premises("a", {"tried": errors})
+    assert (
+        said == "errors planted in moments (2), bounds (1): noticed 1 of 3, 1 ended the derivation"
+    )
+    assert premises("a", {"tried": []}) == "none in which an error could be planted"
+    rows = summary({"one": {"a": {"tried": errors}, "b": {"tried": errors[1:2]}}})
+    assert rows == [("one", "2", "4", "1", "1", "1"), ("all", "2", "4", "1", "1", "1")]
 
 
 CHAPTER = """---
@@ -132,7 +232,7 @@ def test_a_change_of_the_derivation_makes_its_result_stale(tmp_path, monkeypatch
     def key(old="", new="", printed="Eq(v, n*p)"):
         path.write_text(CHAPTER.replace(old, new) if old else CHAPTER)
         (proof,) = proofs(path)
-        return proof.key({"paper.variance": [printed, None]})
+        return proof.key({"claims": {"paper.variance": [printed, None]}, "symbols": {}})
 
     assert key() == key("other = 5", "other = 6")  # nothing that it rests on
     assert key() != key("(1, 2)", "(1, 3)")

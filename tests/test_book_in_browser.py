@@ -14,6 +14,7 @@ import threading
 import pytest
 from pypdf import PdfReader
 
+from snnlib import init, meanfield, membrane
 from tools import book, check_site, pdf
 from tools.browser import budget, chromium, judge, keyboard, measure, outside
 
@@ -52,13 +53,79 @@ def program():
 def test_page(program, name):
     with chromium.tab(program) as tab:
         found = measure.measure(tab, book.SITE, name)
-        problems = list(judge.problems(found, BUDGET))
+        problems = [*judge.problems(found, BUDGET), *judge.stale([found], BUDGET)]
         tab.page.set_viewport_size(chromium.DESKTOP)
         problems += keyboard.folds(tab.page) + keyboard.sliders(tab.page)
         problems += keyboard.filters(tab.page)
         if outside.AXE.exists():
             problems += judge.unknown_findings(outside.accessibility(tab.page), BUDGET)
     assert not problems, "\n".join([name, *problems])
+
+
+def after_twenty_layers(threshold, gain):
+    q = 1.0
+    for _ in range(20):
+        q = float(meanfield.variance_map(q, float(gain), float(threshold)))
+    return f"20 layers make q = {q:.3f} of 1"
+
+
+RESETS = {"soft, behind the leak": "subtract_leak", "soft, before the leak": "subtract"}
+
+
+def settled(leak, reset):
+    law = membrane.stationary_law(
+        leak=float(leak), threshold=1.0, input_mean=0.5, input_std=0.5, reset=RESETS[reset]
+    )
+    return f"mean {law.mean:.3f}, rate {law.rate:.3f}"
+
+
+def over_time(steps, rate, leak):
+    given = {"leak": float(leak), "steps": int(steps)}
+    gain = meanfield.gain_for_rate(float(rate), threshold=1.0, **given)
+    return (
+        f"gain {gain:.2f}, depth scale {meanfield.depth_scale(1.0, rate=float(rate), **given):.2f}"
+    )
+
+
+def gain_of(method, threshold, width):
+    name, given = METHODS[method]
+    return f"gain {init.gain(name, threshold=float(threshold), **given):.2f}"
+
+
+METHODS = {
+    "Eq. 10, IKUN": ("micheli2024", {}),
+    "SpikeInit, p=0.1": ("spikeinit2026", {"leak": 0.5, "rate": 0.1}),
+}
+LIVE = {  # page, figure: for each slider the key that moves it, and what the library says then
+    ("weight-variance", "live-wv-map"): (("ArrowLeft", "ArrowLeft"), after_twenty_layers),
+    ("initial-membrane-potential", "live-imp-law"): (("ArrowRight", "ArrowRight"), settled),
+    ("time-buys-depth", "live-time-scale"): (("ArrowLeft", "ArrowRight", "ArrowLeft"), over_time),
+    ("which-initialization-survives", "live-survives-depth"): (
+        ("ArrowRight", "ArrowLeft", "ArrowLeft"),
+        gain_of,
+    ),
+}
+
+
+@pytest.mark.parametrize(("chapter", "figure"), list(LIVE))
+def test_a_moved_slider_says_what_the_library_computes(program, chapter, figure):
+    keys, expected = LIVE[chapter, figure]
+    with chromium.tab(program) as tab:
+        tab.open((book.SITE / "notebooks" / f"{chapter}.html").as_uri())
+        place = tab.page.locator(f"#{figure}")
+        before = place.locator(".live-says").inner_text()
+        ranges = place.locator("input[type=range]").all()
+        for slider, key in zip(ranges, keys, strict=True):
+            slider.focus()
+            tab.page.keyboard.press(key)
+        setting = [slider.get_attribute("aria-valuetext") for slider in ranges]
+        said = place.locator(".live-says").inner_text()
+    assert said != before
+    assert expected(*setting) in said, (setting, said)
+
+
+def test_exceptions_are_of_pages_that_exist():
+    assert {f"{name}.html" for name in BUDGET.pages} <= set(PAGES)
 
 
 def test_html_is_valid():

@@ -44,6 +44,16 @@ def diagnose(model, batch=None, **settings):
     return probe.diagnose(model, data() if batch is None else batch, **settings)
 
 
+def mended(model, finding, batch=None, **settings):
+    """The diagnosis after the remedy, executed as it is printed."""
+    scope = {"model": model, "batch": data() if batch is None else batch, "torch": torch}
+    scope |= {"snnlib": importlib.import_module("snnlib")}
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        exec(finding.remedy, scope)
+    return diagnose(model, scope["batch"], **settings)
+
+
 def kinds(found: probe.Diagnosis) -> list[str]:
     return [finding.kind for finding in found.findings]
 
@@ -147,9 +157,11 @@ def test_dies_later():
     """An input that lasts two steps; without a leak nothing stays."""
     batch = data().clone()
     batch[2:] = 0
-    finding = only(diagnose(network(leak=0.0), batch), "dies later")
+    model = network(leak=0.0)
+    finding = only(diagnose(model, batch), "dies later")
     assert (finding.layer, finding.step) == ("lif1", 2)
     assert "up to step 1" in finding.sentence
+    assert mended(model, finding, batch).healthy
 
 
 def test_saturated():
@@ -161,6 +173,12 @@ def test_saturated():
     assert "saturated" in kinds(found)
     finding = found.findings[kinds(found).index("saturated")]
     assert finding.layer == "lif2" and "fires in 100.0%" in finding.sentence
+    with torch.no_grad():
+        model.lif2 = LIF(threshold=THRESHOLD, leak=0.9, surrogate=MATCHED)
+        model.linear2.weight.abs_().mul_(3)
+    found = diagnose(model)
+    finding = found.findings[kinds(found).index("saturated")]
+    assert "saturated" not in kinds(mended(model, finding))
 
 
 @pytest.mark.parametrize("width", [12])
@@ -199,6 +217,7 @@ def test_input_too_weak():
         model.linear1.weight *= 0.02
     finding = only(diagnose(model), "weak input")
     assert "never fires" in finding.sentence and "initialize_" in finding.remedy
+    assert mended(model, finding).healthy
 
 
 @pytest.mark.parametrize(("sign", "kind"), [(1, "positive drive"), (-1, "negative drive")])
@@ -228,11 +247,8 @@ def test_gradients_over_depth(sharpness, kind):
     record = probe.record(model, data()).gradient_variance.sum(1)
     factor = float(record[0] / record[-1]) ** (1 / 11)
     assert f"a factor of {factor:.2g}"[:14] in finding.sentence
-    # The remedy, followed to the letter.
-    assert 'surrogate=snnlib.surrogate.Surrogate("gaussian", sharpness=' in finding.remedy
-    sharpness = float(finding.remedy.partition("sharpness=")[2].partition(")")[0])
-    mended = network(depth=12, surrogate=Surrogate("gaussian", sharpness=sharpness))
-    assert diagnose(mended, gradient=True).healthy
+    assert 'set_surrogate_(model, snnlib.surrogate.Surrogate("gaussian", ' in finding.remedy
+    assert mended(model, finding, gradient=True).healthy
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 15.0])
@@ -244,15 +260,13 @@ def test_the_surrogate_in_the_remedy_suits_leaky_neurons(sharpness):
         return network(depth=10, leak=0.9, threshold=1.0, surrogate=surrogate)
 
     batch = data()[:1, :8].expand(20, -1, -1)
-    found = diagnose(build(Surrogate("arctan", sharpness=sharpness)), batch, gradient=True)
+    model = build(Surrogate("arctan", sharpness=sharpness))
+    found = diagnose(model, batch, gradient=True)
     assert kinds(found)[-1] == ("exploding" if sharpness == 1 else "vanishing") + " gradient"
     (remedy,) = {f.remedy for f in found.findings if "sharpness=" in f.remedy}
-    mended = build(
-        Surrogate("arctan", sharpness=float(remedy.partition("sharpness=")[2].partition(")")[0]))
-    )
-    assert not any(
-        "sharpness=" in f.remedy for f in diagnose(mended, batch, gradient=True).findings
-    )
+    after = mended(model, found.findings[-1], batch, gradient=True)
+    assert remedy == found.findings[-1].remedy
+    assert not any("sharpness=" in f.remedy for f in after.findings)
 
 
 def test_the_surrogate_misses_the_potentials():
@@ -261,6 +275,7 @@ def test_the_surrogate_misses_the_potentials():
     finding = found.findings[0]
     assert (finding.kind, finding.layer) == ("surrogate misses", "lif2")
     assert "misses its potentials" in finding.sentence
+    assert mended(model, finding, gradient=True).healthy
 
 
 def test_potentials_explode():
@@ -269,6 +284,7 @@ def test_potentials_explode():
         model.linear2.weight *= 1e4
     finding = only(diagnose(model), "exploding potential")
     assert finding.layer == "lif2" and "times the threshold 0.5" in finding.sentence
+    assert mended(model, finding).healthy
 
 
 def test_neurons_that_never_fire():
@@ -280,6 +296,7 @@ def test_neurons_that_never_fire():
     assert finding.layer == "lif2"
     share = found.layers[1].never
     assert 0.95 < share <= 1 - 1 / WIDTH and f"{share:.1%}" in finding.sentence
+    assert mended(model, finding).healthy
 
 
 class Diverging(nn.Module):
@@ -309,10 +326,12 @@ def test_a_model_that_diverges_says_where_it_started():
     finding = diagnose(model, batch).findings[0]
     assert (finding.kind, finding.layer, finding.step) == ("not finite", "lif3", 0)
     assert "linear3 holds NaN or infinity" in finding.sentence
+    assert "not finite" not in kinds(mended(model, finding, batch))
     spoiled = batch.clone()
     spoiled[2, 0, 0] = math.nan
     finding = diagnose(Diverging("none"), spoiled).findings[0]
     assert (finding.layer, finding.step) == ("lif1", 2) and "input" in finding.sentence
+    assert "not finite" not in kinds(mended(Diverging("none"), finding, spoiled))
 
 
 def test_a_potential_that_outgrows_its_format():
@@ -321,6 +340,7 @@ def test_a_potential_that_outgrows_its_format():
     finding = diagnose(layer, batch).findings[0]
     assert (finding.kind, finding.step) == ("not finite", 3)
     assert "outgrows the number format" in finding.sentence
+    assert "not finite" not in kinds(mended(layer, finding, batch + torch.arange(3.0)))
 
 
 def test_what_lies_between_weights_and_layer_is_named_as_the_cause():
@@ -469,14 +489,16 @@ def sharp(library: str) -> nn.Module:
 
 @pytest.mark.parametrize("library", ["snntorch", "spikingjelly", "norse"])
 def test_the_surrogate_that_mends_a_foreign_network_exists_there(library):
-    """The call in the remedy makes a surrogate of that library."""
-    model, batch = sharp(library), data(200)
+    """The call in the remedy gives all layers a surrogate of that library."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model, batch = sharp(library), data(200)
     initialize_(model, "micheli2024", example=batch, generator=seeded())
     finding = diagnose(model, batch, gradient=True).findings[0]
     assert finding.kind == "surrogate misses" or library == "spikingjelly"
-    call = finding.remedy.partition(" with ")[0]
-    assert call.startswith(f"snnlib.interop.{library}.surrogate_from_snnlib(")
-    eval(call, {"snnlib": importlib.import_module("snnlib")})
+    assert "snnlib.interop.set_surrogate_(model, " in finding.remedy
+    after = mended(model, finding, batch, gradient=True)
+    assert not any("set_surrogate_" in f.remedy for f in after.findings)
 
 
 def test_a_recurrent_layer_and_the_next_one_are_predicted():
@@ -544,11 +566,14 @@ WIDE = Surrogate("arctan", 0.4, 0.2)
 
 
 def test_a_deep_network_that_forgets_which_samples_are_alike_is_told():
-    found = diagnose(network(depth=16), in_classes())
+    model = network(depth=16)
+    found = diagnose(model, in_classes())
     (finding,) = (f for f in found.findings if f.kind == "inputs alike")
     assert 3 < int(finding.layer.removeprefix("lif")) < 16
     assert "depends no longer on which two they are" in finding.sentence
     assert f'"balanced", steps={STEPS}' in finding.remedy
+    later = [f for f in mended(model, finding, in_classes()).findings if f.kind == "inputs alike"]
+    assert not later or int(later[0].layer[3:]) > int(finding.layer[3:])  # depth itself remains
     assert "inputs alike" not in kinds(diagnose(network(depth=3), in_classes()))
 
 
@@ -560,6 +585,7 @@ def test_samples_that_make_the_same_spikes_are_told():
     found = diagnose(model)
     (finding,) = (f for f in found.findings if f.kind == "inputs alike")
     assert finding.layer == "lif2" and "of their spikes in common" in finding.sentence
+    assert "inputs alike" not in kinds(mended(model, finding))
 
 
 def test_gradients_without_anything_in_common_are_told():
@@ -579,5 +605,6 @@ def test_the_remedy_makes_gradients_agree():
     batch = constant(torch.randn(48, WIDTH, generator=seeded(8)), STEPS)
     model = network(depth=12, surrogate=Surrogate("arctan", 1.4, 2.0))
     assert "gradients apart" in kinds(diagnose(model, batch, gradient=True))
-    initialize_(model, "balanced", steps=STEPS, example=batch, generator=seeded(3))
-    assert "gradients apart" not in kinds(diagnose(model, batch, gradient=True))
+    found = diagnose(model, batch, gradient=True)
+    finding = found.findings[kinds(found).index("gradients apart")]
+    assert "gradients apart" not in kinds(mended(model, finding, batch, gradient=True))

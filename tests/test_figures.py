@@ -1,8 +1,7 @@
-"""The figures' house style, bands and sliders."""
+"""The figures' house style, bands and images."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -145,67 +144,6 @@ def test_show_holds_text_and_caption() -> None:
     assert r"<figcaption>\(x &lt; 1\)</figcaption>" in page
     with pytest.raises(ValueError, match="alt"):
         figures.show(one_figure(), alt="")
-
-
-def slider(**settings: Any) -> str:
-    defaults = {"label": "a", "alt": lambda v: f"line to {v}", "figsize": (2, 1)}
-    return figures.slider(line, [1, 2, 3], **{**defaults, **settings}).data
-
-
-def constants(page: str) -> dict[str, Any]:
-    found = re.findall(r"(\w+) = (\[.*?\])(?:, (?=\w+ = )|;)", page)
-    return {name: json.loads(text.replace("<\\/", "</")) for name, text in found if text != "[]"}
-
-
-def test_slider_frames_are_the_figures() -> None:
-    found = constants(slider())
-    frames = ["\n".join(found["lines"][k] for k in frame) for frame in found["frames"]]
-    for value, frame in zip([1, 2, 3], frames, strict=True):
-        figure = Figure(figsize=(2, 1))
-        line(figure.subplots(), value)
-        assert frame == figures.svg(figure)
-    assert found["values"] == ["1", "2", "3"]
-    assert found["alts"] == ["line to 1", "line to 2", "line to 3"]
-
-
-def test_slider_shares_lines_between_frames() -> None:
-    values = list(np.linspace(1, 3, 20))
-    page = figures.slider(line, values, label="a", alt="a line", figsize=(4, 3)).data
-    figure = Figure(figsize=(4, 3))
-    line(figure.subplots(), 1.0)
-    assert len(page) < 0.5 * 20 * len(figures.svg(figure))
-
-
-def test_two_equal_sliders_have_two_names() -> None:
-    names = [re.search(r'<figure class="snn-slider" id="([^"]+)"', slider())[1] for _ in range(2)]
-    assert names[0] != names[1]
-
-
-def test_slider_is_labelled_and_safe() -> None:
-    page = slider(label="a</script>", alt="</script>", start=2)
-    assert page.count("</script>") == 1
-    uid = re.search(r'id="(slider-[^"]+)"', page)[1]
-    assert f'<label for="{uid}-range">a&lt;/script&gt;</label>' in page
-    assert 'value="2" aria-valuetext="3"' in page
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"start": 3}, r"start must be in 0 \.\.\. 2, got 3"),
-        ({"start": -1}, "start"),
-        ({"label": ""}, "label"),
-        ({"alt": ""}, "alt"),
-    ],
-)
-def test_slider_refuses(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        slider(**settings)
-
-
-def test_slider_needs_two_values() -> None:
-    with pytest.raises(ValueError, match="values must be at least two, got 1"):
-        figures.slider(line, [1], label="a", alt="a")
 
 
 def test_import_needs_no_extra() -> None:

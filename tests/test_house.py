@@ -326,6 +326,21 @@ def test_chapter_opens_with_its_answer_and_the_numbers_to_change(path):
     assert "SEED = None" in numbers and "ledger.reseed(SEED)" in numbers
 
 
+@pytest.mark.parametrize("path", chapters.chapters(), ids=chapters.slug)
+def test_chapter_asks_some_questions_with_folded_checked_answers(path):
+    """The answer opens in the page, and a cell behind it asserts or prints what it says."""
+    text = path.read_text(encoding="utf-8").partition("\n## Exercises\n")[2]
+    asked = re.findall(r"^`{3,}\{exercise\}\n:label: ([\w-]+)$", text, flags=re.M)
+    assert 2 <= len(asked) <= 4, asked
+    parts = re.split(r"^`{3,}\{exercise\}\n", text, flags=re.M)[1:]
+    for label, part in zip(asked, parts, strict=True):
+        answer = rf"^`{{3,}}\{{solution(-start)?\}} {label}\n:class: dropdown$"
+        assert re.search(answer, part, flags=re.M), f"{label}: no folded answer"
+        code = "\n".join(re.findall(r"^```\{code-cell\}.*?^```$", part, flags=re.M | re.S))
+        checks = ("assert", "ledger.", "print(", "table(", "raises")
+        assert any(word in code for word in checks), f"{label}: nothing checks the answer"
+
+
 # --- package ----------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from scipy.stats import ttest_ind
 
 from snnlib import ledger
 from snnlib._significance import critical_value, detectable_shift
+from snnlib.ledger.provenance import notebook_slice
 
 CLAIMS = """
 sources: {paper: A paper 2024, book: This book}
@@ -497,6 +498,27 @@ def test_a_derivation_cannot_start_from_the_printed_statement(claims, cheat):
     prove = "ledger.prove('paper.inverse', derived)"
     with pytest.raises(CellExecutionError, match="starts from the printed statement"):
         _run([setup, cheat, prove], claims.parent)
+
+
+@pytest.mark.parametrize(
+    ("cells", "taken"),
+    [
+        # a name that a lambda, a comprehension, a loop or a function binds is not the outer one
+        (["u = 1", "x = 2", "f = [lambda u: u + x]", "prove('c', f)"], (2, 3, 4)),
+        (["a = 1", "x = 2", "f = [a for a in x]", "prove('c', f)"], (2, 3, 4)),
+        (["a = 1", "x = [2]", "y = 0\nfor a in x:\n    y += a", "prove('c', y)"], (2, 3, 4)),
+        (["a = 1", "def f(b):\n    a = b\n    return a", "prove('c', f(2))"], (2, 3)),
+        (["def f():\n    return g()", "def g():\n    return 1", "prove('c', f())"], (1, 2, 3)),
+        # a value that another one has taken the place of does not count
+        (["a = 1", "a = 2", "prove('c', a)"], (2, 3)),
+        (["a = 1", "a += 2", "prove('c', a)"], (1, 2, 3)),
+        (["a = 1", "if b:\n    a = 2", "prove('c', a)"], (1, 2, 3)),
+        (["a = []", "a.append(1)", "prove('c', a)"], (1, 2, 3)),
+    ],
+)
+def test_a_slice_keeps_what_a_derivation_rests_on(cells, taken):
+    history = ["", *(cell.replace("prove", "ledger.prove") for cell in cells)]
+    assert notebook_slice(history, "prove").cells == taken
 
 
 def test_seed_depends_on_base_and_stream(monkeypatch):

@@ -40,6 +40,18 @@ def test_charges_the_assumptions_it_used_and_no_other():
     assert set(algebra.consumed) == {"zero mean", "known mean", "weights", "inputs"}
 
 
+def test_an_assumption_that_no_declaration_names_cannot_be_called_unused():
+    algebra = Algebra()
+    algebra.declare(a, {1: 0, 2: 1}, because={1: "zero mean"}, independent="weights")
+    algebra.declare(b, {2: 1}, independent="weights and inputs")
+    algebra.expectation(a**2 * b**2)
+    assert algebra.granted == {"zero mean", "weights", "weights and inputs"}
+    assert algebra.unused == {"zero mean"}
+    assert (algebra.uses("weights"), algebra.uses("zero mean")) == (1, 0)
+    with pytest.raises(ValueError, match=r"assumption must be one of \['weights', .* got 'inputs'"):
+        algebra.uses("inputs")
+
+
 def test_refuses_what_was_not_declared():
     algebra = Algebra()
     algebra.declare(a, {1: 0})

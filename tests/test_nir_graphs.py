@@ -622,4 +622,5 @@ def test_case_of_a_loop(nested):
     network = from_nir(graph, dt=DT, step="euler")
     want = rate_of(module.reference(module.build()[0], x))
     assert torch.equal(network(x), want)
+    assert torch.equal(from_nir(to_nir(network, dt=DT, step="euler"))(x), want)
     assert network.lif1.input_gain == 1.0 and network.lif1.synapse_leak == pytest.approx(0.55)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from snnlib import ledger
-from snnlib.experiments import runner
+from snnlib.experiments import registered, runner
 from snnlib.experiments.protocol import key
 from snnlib.experiments.registered import (
     RULES,
@@ -338,6 +338,39 @@ def test_power_is_what_simulated_experiments_show():
     drawn = np.random.default_rng(4).normal(effect, 0.03, (4000, 5))
     shown = (stats.ttest_1samp(drawn, 0, axis=1).pvalue <= 0.02).mean()
     assert abs(shown - 0.8) < 0.025
+
+
+def test_nothing_is_said_before_every_run_is_there(tmp_path):
+    from snnlib.experiments import write
+
+    rule = parse(RULE)
+    assert registered.rows_of(rule, tmp_path) == []
+    rows = rows_of(rule, "1d19815d", values((0.9, 0.85, 0.95), (0.5, 0.45, 0.6), (0.5, 0.55, 0.5)))
+    assert registered.outcomes(rule, rows[1:]) == {
+        "": ["●", "●"], "contrast": ["a against b", "b against c"], "outcome": ["open", "open"],
+    }  # fmt: skip
+    shown = registered.outcomes(rule, rows)
+    assert shown["outcome"] == ["supported", "undecided"]
+    assert shown["points (95 %)"][0].startswith("+76.7 ± ")
+    (first, *_) = judge_rule(rule, rows)
+    assert first.summary.startswith("a against b: +76.7 ± ") and "3 fresh seeds" in first.summary
+    found = registered.accuracies(rule, rows)
+    assert found["condition"] == ["a", "b", "c"] and found["seeds (%)"][0] == "90, 85, 95"
+    # the table is found by its name, and the page says how far it is
+    origin = {"seconds": 900.0, "threads": 1, "command": "c"}
+    write(tmp_path / "planted-registered.csv", rule.protocol(), [row | origin for row in rows[1:]])
+    stored = registered.rows_of(rule, tmp_path)
+    assert [row["rule"] for row in stored] == [rule.sha256] * 8
+    checks = {"planted": check(rule, stored, {}, tmp_path)}
+    page = registered.overview({"planted": rule}, checks, tmp_path)
+    assert (page["rows"], page["order in time"], page["outcome"]) == (
+        ["8 of 9"], ["not checked"], [""],
+    )  # fmt: skip
+    assert page["core-hours"] == ["2"]  # 8 rows of a quarter of an hour, and 1.5 s as planned
+    whole = [row | origin for row in rows]
+    write(tmp_path / "planted-registered.csv", rule.protocol(), whole)
+    page = registered.overview({"planted": rule}, checks, tmp_path)
+    assert page["outcome"] == ["1 supported, 1 undecided"]
 
 
 # --- the ledger --------------------------------------------------------------------------------

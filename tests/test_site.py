@@ -8,6 +8,7 @@ import itertools
 import random
 import re
 import sys
+import types
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
+from docutils import nodes
+from docutils.utils import new_document
 
 from snnlib.ledger import VERDICTS, Claim
 from tools import check_site
@@ -395,7 +398,7 @@ def chapter(title: str, name: str, verdict: str, **more: Any) -> str:
 
 
 STATUS = "# Status\n\n```{ledger-counts}\n```\n" + "".join(
-    f"\n```{{ledger-status}} {part}\n```\n" for part in ("chapters", "measurements", "versions")
+    f"\n```{{ledger-status}} {part}\n```\n" for part in pages.PARTS
 )
 
 
@@ -757,24 +760,58 @@ def test_status_names_no_machine(book: SmallBook) -> None:
     assert str(book.source) not in text
 
 
+LETTERS = '<g id="text_1"><!-- 5 --><g transform="translate(1 1) scale({} -1)"/></g>'
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "classes"),
+    ("name", "content", "keeps", "width"),
     [
-        ("a.svg", '<svg width="460.8pt"><path/></svg>', []),
-        ("a.svg", '<svg width="490pt" height="9pt"><path/></svg>', ["wide"]),
-        (
-            "a.svg",
-            '<svg width="9pt"><image href="data:image/png;base64,x"/></svg>',
-            ["keep-colors"],
-        ),
-        ("a.png", "", ["keep-colors"]),
+        ("a.svg", f'<svg viewBox="0 0 480 9">{LETTERS.format(0.1)}</svg>', False, 432),
+        ("a.svg", f'<svg viewBox="0 0 480 9">{(LETTERS * 2).format(0.1, 0.07)}</svg>', False, 618),
+        ("a.svg", '<svg viewBox="0 0 9 9"><image href="data:image/png;base64,x"/></svg>', True, 0),
+        ("a.png", "", True, 0),
     ],
 )
-def test_figures_get_the_classes_of_their_content(
-    tmp_path: Path, name: str, content: str, classes: list[str]
+def test_figures_keep_colors_of_pictures_and_room_for_letters(
+    tmp_path: Path, name: str, content: str, keeps: bool, width: int
 ) -> None:
     (tmp_path / name).write_text(content)
-    assert importlib.import_module("figure_frames").classes_of(tmp_path / name) == classes
+    frames = importlib.import_module("figure_frames")
+    assert frames.keeps_colors(tmp_path / name) is keeps
+    assert frames.readable_width(tmp_path / name) == width
+
+
+def test_the_frame_of_a_figure_holds_its_image_or_its_link(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text(f'<svg viewBox="0 0 480 9">{LETTERS.format(0.1)}</svg>')
+    tree = new_document("a")
+    tree += [nodes.figure("", nodes.image(uri="a.svg"))]
+    tree += [nodes.container("", nodes.reference("", "", nodes.image(uri="a.svg"), refid="x"))]
+    app = types.SimpleNamespace(srcdir=tmp_path)
+    importlib.import_module("figure_frames").frame(app, tree, "a")
+    kinds = [[type(child).__name__ for child in holder] for holder in tree]
+    assert kinds == [["raw", "image", "raw"], ["raw", "reference", "raw"]]
+    assert all("--readable: 432px" in holder[0].astext() for holder in tree)
+
+
+class Indexed:
+    """A builder that keeps what is indexed."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def index_page(self, name: str, tree: nodes.document, title: str) -> None:
+        self.texts[name] = tree.astext()
+
+
+def test_code_is_not_indexed_and_stays_on_the_page() -> None:
+    tree, builder = new_document("a"), Indexed()
+    tree += [nodes.paragraph("", "critical threshold"), nodes.literal_block("", "theta = 1")]
+    tree += [nodes.container("", nodes.doctest_block("", ">>> theta")), nodes.literal("", "gain")]
+    searching = importlib.import_module("search_index")
+    searching.leave_out_code(types.SimpleNamespace(builder=builder))
+    builder.index_page("a", tree, "A")
+    assert builder.texts["a"].split() == ["critical", "threshold", "gain"]
+    assert "theta = 1" in tree.astext() and ">>> theta" in tree.astext()
 
 
 # --- Colab, the site checker, the book's settings ----------------------------------------------
@@ -881,3 +918,33 @@ def test_table_of_contents_names_pages_that_exist() -> None:
         w for w in written if w.startswith("book/")
     }
     assert {w for w in written if w.startswith("notebooks/")} <= chapters
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("https://doi.org/10.1162/neco_a_01367", ""),
+        ("https://doi.org/neco_a_01367", "no DOI"),
+        ("https://arxiv.org/abs/2402.01382", ""),
+        ("https://arxiv.org/abs/24.01382", "no number of arXiv"),
+        ("https://github.com/snnlib/snnbook/blob/main/a.md", ""),
+        ("https://github.com/snnlib", "names no repository"),
+        ("http://example.org/", "not https"),
+        ("https://localhost/a", "no host"),
+        ("https://exa mple.org/", "no host"),
+        ("https://example.org/a b", "a space"),
+        ("https://example.org/a).", "ends in punctuation"),
+    ],
+)
+def test_addresses_elsewhere_are_well_formed(address: str, problem: str) -> None:
+    found = check_site.malformed(address)
+    assert (problem in found) if problem else not found
+
+
+def test_addresses_elsewhere_are_listed_with_their_pages(tmp_path: Path) -> None:
+    link = '<a href="https://example.org/a">a</a><a href="b.html">b</a>'
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.html").write_text(f"<p>{link}</p>")
+    assert check_site.elsewhere(tmp_path) == {"https://example.org/a": ["a.html", "b.html"]}
+    (tmp_path / "b.html").write_text('<a href="http://example.org/">a</a>')
+    assert check_site.check(tmp_path)[1] == ["b.html: http://example.org/ is not https"]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from snnlib import init, probe
+from snnlib.dialects.arguments import mend
 from snnlib.dialects.running import resolve_time, run
 from snnlib.networks import mlp
-from snnlib.neurons import LIF
+from snnlib.neurons import LIF, RecurrentLIF
 
 snntorch = pytest.importorskip("snntorch")
 
@@ -144,8 +146,14 @@ def test_labels_beside_the_input():
 def test_swapped_and_other_arguments():
     with pytest.raises(ValueError, match=r"got Tensor \(the model comes first\)"):
         probe.diagnose(batch(), ours())
+    with pytest.raises(ValueError, match=r"method must be a name .*got Tensor; .*example=batch"):
+        init.initialize_(ours(), batch())
+    with pytest.raises(ValueError, match=r"module must be .*got Tensor \(the network comes first"):
+        init.initialize_(batch(), ours())
     with pytest.raises(ValueError, match=r"module must be a torch\.nn\.Module, got str"):
         init.initialize_("micheli2024", ours())
+    with pytest.raises(ValueError, match=r"got NoneType: one batch of input, \[T, batch, feat"):
+        probe.diagnose(ours(), None)
     with pytest.raises(ValueError, match="batch must be a tensor, got str"):
         probe.diagnose(ours(), "batch")
     with pytest.raises(ValueError, match=r"scalar tensor, .*got a tensor \[5, 8, 5\]"):
@@ -167,8 +175,128 @@ def test_types_are_named(build):
 
 
 def test_another_device_is_named():
-    with pytest.raises(ValueError, match=r"weights are on meta, the batch on cpu.*'meta'"):
+    with pytest.raises(ValueError, match=r"weights are on meta, the batch on cpu.*to_empty"):
         probe.diagnose(ours().to("meta"), batch())
+    with pytest.raises(ValueError, match=r"on 'meta', which holds no numbers.*to_empty"):
+        init.initialize_(leaky().to("meta"), "micheli2024", example=batch())
+    with pytest.raises(ValueError, match=r"the batch is on 'meta'.*pass a real one"):
+        probe.diagnose(leaky(), batch().to("meta"))
+    # Between devices that hold numbers, as a processor without others can try it:
+    elsewhere = mend(ours().to("meta"), (batch(),), RuntimeError("device"))
+    assert elsewhere == "the weights are on meta, the batch on cpu: pass batch.to('meta')"
+
+
+def loader() -> DataLoader:
+    return DataLoader(TensorDataset(torch.randn(16, 20), torch.zeros(16)), 8)
+
+
+NO_BATCH = {
+    "loader": (loader, r"got DataLoader: pass one batch of it, such as next\(iter\(loader\)\)"),
+    "dataset": (lambda: loader().dataset, "got TensorDataset: pass one batch"),
+    "numbers": (lambda: batch().tolist(), r"got list: torch\.tensor\(batch\)"),
+    "arrays": (lambda: [batch().numpy(), np.zeros(8)], r"NumPy array: torch\.from_numpy\(batch\)"),
+    "integers": (lambda: (batch() > 0).long(), r"pass batch\.to\(torch\.float32\)"),
+    "truths": (lambda: batch() > 0, r"pass batch\.to\(torch\.float32\)"),
+    "features": (
+        lambda: batch(5, 8, 7),
+        r"\[5, 8, 7\] has 7 in the dimension -1, the first weight '0' takes 20: pass \[T, batch",
+    ),
+}
+
+
+@pytest.mark.parametrize("build", [ours, leaky])
+@pytest.mark.parametrize("case", NO_BATCH)
+def test_what_is_no_batch_is_refused_with_the_way_out(build, case):
+    make, message = NO_BATCH[case]
+    for call in (probe.diagnose, lambda m, b: init.initialize_(m, "micheli2024", example=b)):
+        with pytest.raises(ValueError, match=message):
+            call(build(), make())
+
+
+@pytest.mark.parametrize("build", [ours, leaky])
+def test_a_batch_in_another_order_is_pointed_out(build):
+    """Of slowly changing input the long axis is time; of noise nothing can be told."""
+    slow = batch(1, 30, 20).expand(12, 30, 20) + 0.5 * batch(12, 30, 20)  # [T, batch, ...]
+    told = "(30, 12, 20) is read as 30 steps of 12 samples"
+    notes = probe.diagnose(build(), slow.transpose(0, 1), networks=0).notes
+    assert any(told in note and "batch.transpose(0, 1)" in note for note in notes)
+    for right in (slow, batch(30, 12, 20)):
+        notes = probe.diagnose(build(), right, networks=0).notes
+        assert not any("transpose" in note for note in notes)
+
+
+def test_half_precision_that_a_layer_breaks():
+    """snnTorch's spikes are float32 whatever comes in."""
+    with pytest.raises(ValueError, match=r'torch\.autocast\("cpu", torch\.bfloat16\)'):
+        probe.diagnose(leaky().bfloat16(), batch().bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert len(probe.diagnose(leaky(), batch(), networks=0).layers) == 2
+
+
+def test_a_loss_that_asks_for_more_than_the_output():
+    with pytest.raises(ValueError, match=r"loss=lambda output: criterion\(output, y\)"):
+        probe.diagnose(ours(), batch(), loss=nn.CrossEntropyLoss())
+    with pytest.raises(ValueError, match=r"loss must be a function .*got 'mse'"):
+        probe.diagnose(ours(), batch(), loss="mse")
+
+
+def test_cells_of_norse_in_a_plain_row():
+    norse = pytest.importorskip("norse.torch")
+    layers = nn.Linear(20, 30), norse.LIFCell(), nn.Linear(30, 5), norse.LIFCell()
+    with pytest.raises(ValueError, match=r"layer '1' returns .*norse\.torch\.SequentialState"):
+        probe.diagnose(nn.Sequential(*layers), batch())
+    stateful = norse.SequentialState(*layers)
+    expected = str(probe.diagnose(stateful, batch(), networks=0))
+    labels = torch.zeros(8)  # are no state
+    assert str(probe.diagnose(stateful, [batch(), labels], networks=0)) == expected
+    wrapped = probe.diagnose(nn.DataParallel(stateful), batch(), networks=0)
+    assert str(wrapped).replace("module.", "").split() == expected.split()
+    with pytest.raises(ValueError, match="labels belong into the loss"):
+        probe.diagnose(stateful, (batch(), labels))
+
+
+def test_a_readout_beside_a_recurrent_layer():
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.back = nn.Linear(20, 30), RecurrentLIF(30)
+            self.fc2, self.lif2 = nn.Linear(30, 12), LIF()
+            self.fc3, self.lif3 = nn.Linear(12, 5), LIF()
+
+        def forward(self, x):
+            return self.lif3(self.fc3(self.lif2(self.fc2(self.back(self.fc1(x))))))
+
+    example = {"example": batch(), "readout": "draw"}
+    with pytest.raises(ValueError, match=r'layers=\{"fc2": None, "fc3": None\}'):
+        init.initialize_(Stack(), "herranz2022", **example)
+    report = init.initialize_(Stack(), "herranz2022", **example, layers={"fc2": None, "fc3": None})
+    assert [row.layer for row in report if row.gain is not None] == ["fc1", "back.weight"]
+
+
+def test_a_wrong_choice_of_who_loops_says_how_to_choose():
+    for call in (
+        probe.diagnose,
+        lambda m, b, time: init.initialize_(m, "lecun", example=b, time=time),
+    ):
+        with pytest.raises(
+            ValueError, match=r'with time="outside" .*network\(batch\[0\]\), runs one'
+        ):
+            call(FixedBatch(), batch(8, 4, 5), time="outside")
+        with pytest.raises(ValueError, match=r"got 'both'; .*network\(batch\[0\]\), runs one"):
+            call(leaky(), batch(), time="both")
+
+
+def test_lsuv_reports_what_it_measured():
+    network = nn.Sequential(nn.Linear(20, 90), LIF(), nn.Linear(90, 40), LIF(), nn.Linear(40, 5))
+    report = init.initialize_(
+        network, "lsuv", example=batch(), generator=torch.Generator().manual_seed(1)
+    )
+    current = network[2](network[1](network[0](batch())))
+    rate = float((network[1](network[0](batch())) != 0).double().mean())
+    assert report[1].second_moment == report[1].probability == pytest.approx(rate)
+    assert (
+        f"λ²Var[i] = {float(current.var(correction=0)):.3g} of 3 on the example" in report[1].note
+    )
 
 
 def test_how_to_choose_who_loops_comes_with_an_example():

@@ -1,10 +1,12 @@
 """Check a built book without a network: links, anchors, loads from elsewhere, alternative texts.
 
-Usage: ``python -m tools.check_site [_build/html]``.
+Usage: ``python -m tools.check_site [_build/html]``, or with ``--elsewhere`` before it for a list
+of all addresses that lead away, with the pages that hold them.
 
 Reports, for every page, a link or image whose file is missing, a link to an anchor that is not
 there, anything that the browser would load from another machine, an image without an alternative
-text (or with a file name as one), and an address of this machine.  The exit status is 1 if
+text (or with a file name as one), an address of this machine, and one that leads away and cannot be
+right by its form (no https, no host, no DOI where one belongs).  The exit status is 1 if
 anything was found.
 """
 
@@ -65,6 +67,48 @@ def is_elsewhere(address: str) -> bool:
     return bool(parts.netloc) or parts.scheme in ("http", "https", "ftp")
 
 
+def malformed(address: str) -> str:
+    """What cannot be right about an address elsewhere; empty if its form is.
+
+    Example:
+        >>> malformed("https://doi.org/10.1000/182"), malformed("http://a.org/")
+        ('', 'is not https')
+    """
+    parts = urlsplit(address)
+    rules = (
+        (parts.scheme == "https", "is not https"),
+        (re.fullmatch(r"([\w-]+\.)+[a-z]{2,}(:\d+)?", parts.netloc), "has no host"),
+        (not re.search(r"\s", address), "holds a space"),
+        (not re.search(r"[.,;)\]]$", address) or "(" in address, "ends in punctuation"),
+        (
+            parts.netloc != "doi.org" or re.match(r"/10\.\d{4,9}/\S", parts.path),
+            "holds no DOI",
+        ),
+        (
+            not (parts.netloc == "arxiv.org" and parts.path.startswith("/abs/"))
+            or re.fullmatch(r"/abs/(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})(v\d+)?", parts.path),
+            "holds no number of arXiv",
+        ),
+        (
+            parts.netloc != "github.com" or re.match(r"/[\w-]+/[\w.-]+", parts.path),
+            "names no repository",
+        ),
+    )
+    return next((why for fits, why in rules if not fits), "")
+
+
+def elsewhere(root: Path) -> dict[str, list[str]]:
+    """Addresses of links that lead away from a site, with the pages that hold them."""
+    found: dict[str, list[str]] = {}
+    for path, page in read_pages(root).items():
+        for tag in page.find_all("a", href=True):
+            address = str(tag["href"])
+            name = path.relative_to(root).as_posix()
+            if is_elsewhere(address) and name not in found.setdefault(address, []):
+                found[address].append(name)
+    return dict(sorted(found.items()))
+
+
 def loads(tag: Tag) -> Iterator[str]:
     """Addresses that a browser fetches for a tag."""
     if tag.name == "link" and NOT_LOADED & set(tag.get_attribute_list("rel")):
@@ -93,6 +137,8 @@ def check_page(
             if not address or parts.scheme or parts.netloc:
                 if parts.scheme == "file":
                     yield f"link to a file of this machine: {address}"
+                elif tag.name == "a" and is_elsewhere(address) and (why := malformed(address)):
+                    yield f"{address} {why}"
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if parts.path.startswith("/"):
@@ -164,7 +210,13 @@ def check(root: Path) -> tuple[int, list[str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one site and print what was found."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    listing = "--elsewhere" in given
+    given = [argument for argument in given if argument != "--elsewhere"]
     root = Path(given[0]) if given else Path("_build/html")
+    if listing:
+        for address, names in elsewhere(root).items():
+            print(address, *names[:3], *(["..."] if len(names) > 3 else []))
+        return 0
     count, problems = check(root)
     for problem in problems:
         print(problem)

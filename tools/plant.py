@@ -4,13 +4,16 @@ A premise is what a derivation starts from: a declared moment, a bound of an int
 limit, the neuron's equation, a coefficient or a sign of an expression that a deriving step then
 works on.  What a proof ends at, the sides of a typed relation, is no premise, and neither is an
 expression that goes to the ledger as it was typed: there is nothing that follows from it.
+
+Where an error can be planted is read off the text; whether a symbolic value is there, and whether
+the place is reached at all, is seen in a run of the unchanged program (`watched`).
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 # Calls in which something follows from something else; expand, simplify and subs only rewrite.
@@ -46,6 +49,9 @@ DERIVING = frozenset(
         "eigenvals",
         "charpoly",
         "jacobian",
+        "hessian",
+        "coeff",
+        "interpolate",
         "nullspace",
         "discriminant",
         "roots",
@@ -54,7 +60,29 @@ DERIVING = frozenset(
     ]
 )
 RELATIONS = frozenset(["Eq", "Ne", "Gt", "Ge", "Lt", "Le", "same", "prove", "hold"])
+NUMBERS = frozenset(["Rational", "Integer"])
+NAMING = frozenset(["range", "symbols", "Symbol", "Function"])
+TERM = (ast.Name, ast.Attribute)  # a term of a sum without a coefficient of its own
+WATCH = "_watch_"
 BOUNDED = frozenset(["integrate", "Integral", "summation", "Sum", "limit", "Limit", "Product"])
+
+
+DECLARED = ("moment", "neuron", "bound")  # what a derivation says that it starts from
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an error can be planted.
+
+    Attributes:
+        kind: "moment", "bound", "neuron", "sign" or "coefficient".
+        index: Number of the statement.
+        node: What is to be changed in it.
+    """
+
+    kind: str
+    index: int
+    node: ast.expr
 
 
 @dataclass(frozen=True)
@@ -62,7 +90,7 @@ class Error:
     """One planted error.
 
     Attributes:
-        kind: "moment", "bound", "neuron", "sign" or "coefficient".
+        kind: As that of its place.
         was: The text of what was changed.
         planted: The text of what stands there now.
         program: The changed statements.
@@ -116,26 +144,32 @@ def _deriving_names(program: Sequence[ast.stmt]) -> frozenset[str]:
 def _flows_on(program: Sequence[ast.stmt], index: int, deriving: frozenset[str]) -> bool:
     """Whether what a statement binds goes through a deriving step later on."""
     tainted = _stores(program[index])
-    for statement in program[index + 1 :]:
-        for node in ast.walk(statement):
-            if _called(node) in deriving and _reads(node) & tainted:
-                return True
-        if _reads(statement) & tainted:
-            tainted |= _stores(statement)
+    again = isinstance(program[index], ast.For | ast.While)  # what a loop binds, it reads again
+    for statement in program[index + (not again) :]:
+        if not _reads(statement) & tainted:
+            continue
+        if any(_called(node) in deriving for node in ast.walk(statement)):
+            return True
+        tainted |= _stores(statement)
     return False
 
 
-Place = tuple[str, ast.expr, list[ast.AST]]  # kind, node, the nodes above it
+_Found = tuple[str, ast.expr, list[ast.AST]]  # kind, node, the nodes above it
 
 
-def _places(statement: ast.stmt) -> Iterator[Place]:
+def _places(statement: ast.stmt) -> Iterator[_Found]:
     """Nodes of a statement in which an error can be planted."""
 
-    def visit(node: ast.AST, above: list[ast.AST]) -> Iterator[Place]:
+    def visit(node: ast.AST, above: list[ast.AST]) -> Iterator[_Found]:
         path = [*above, node]
         name = _called(node)
-        if isinstance(node, ast.JoinedStr) or name in ("range", "symbols", "Symbol", "Function"):
-            return  # text, counts and names
+        if isinstance(node, ast.JoinedStr | ast.Assert) or name in (
+            "range",
+            "symbols",
+            "Symbol",
+            "Function",
+        ):
+            return  # text, the chapter's own checks, counts and names
         if isinstance(node, ast.Subscript):
             yield from visit(node.value, path)
             return
@@ -159,12 +193,23 @@ def _places(statement: ast.stmt) -> Iterator[Place]:
                 yield "bound", node.args[2], path
         if name == "carry" and isinstance(node, ast.expr):
             yield "neuron", node, above
+        alone = not (above and isinstance(above[-1], ast.BinOp | ast.UnaryOp))
+        if name in NUMBERS and alone and isinstance(node, ast.expr):
+            yield "coefficient", node, above
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             yield "sign", node, above
         if isinstance(node, ast.BinOp):
             if isinstance(node.op, ast.Add | ast.Sub):
                 yield "sign", node, above
-            if isinstance(node.op, ast.Mult | ast.Div | ast.Pow):
+                sides = (node.left, node.right)
+                yield from (("coefficient", side, path) for side in sides if isinstance(side, TERM))
+            product = isinstance(node.op, ast.Mult | ast.Div)
+            in_one = (
+                above
+                and isinstance(above[-1], ast.BinOp)
+                and (isinstance(above[-1].op, ast.Mult | ast.Div) and above[-1].left is node)
+            )  # a * b in a * b * c: the same error
+            if (product and not in_one) or isinstance(node.op, ast.Pow):
                 yield "coefficient", node, above
         for child in ast.iter_child_nodes(node):
             yield from visit(child, path)
@@ -195,73 +240,104 @@ def _wrong(kind: str, node: ast.expr, call: str) -> ast.expr:
 
 
 class _Swap(ast.NodeTransformer):
-    def __init__(self, number: int, new: ast.expr) -> None:
-        self.number, self.new, self.seen = number, new, -1
+    """Puts other nodes in the place of some, by the identity of the old ones."""
+
+    def __init__(self, new: Mapping[int, ast.expr]) -> None:
+        self.new = new
 
     def visit(self, node: ast.AST) -> ast.AST:
-        self.seen += 1
-        if self.seen == self.number:
-            return self.new
-        return self.generic_visit(node)
+        new = self.new.get(id(node))
+        if new is None:
+            return self.generic_visit(node)
+        if isinstance(new, ast.Call) and getattr(new.func, "id", "") == WATCH:
+            value = self.generic_visit(node)
+            assert isinstance(value, ast.expr)
+            new.args.append(value)
+        return new
 
 
-def _replaced(statement: ast.stmt, old: ast.AST, new: ast.expr) -> ast.stmt:
-    """A copy of a statement with another node in place of one of its own."""
-    order: list[ast.AST] = []
-
-    def walk(node: ast.AST) -> None:
-        order.append(node)
-        for child in ast.iter_child_nodes(node):
-            walk(child)
-
-    walk(statement)
-    number = next(i for i, node in enumerate(order) if node is old)
-    changed = _Swap(number, new).visit(copy.deepcopy(statement))
+def _swapped(statement: ast.stmt, new: Mapping[ast.expr, ast.expr]) -> ast.stmt:
+    """A copy of a statement with other nodes in place of some of its own."""
+    memo: dict[int, ast.AST] = {}
+    copied = copy.deepcopy(statement, memo)
+    changed = _Swap({id(memo[id(old)]): node for old, node in new.items()}).visit(copied)
     assert isinstance(changed, ast.stmt)
     return ast.fix_missing_locations(changed)
 
 
 def _is_premise(
-    place: Place, program: Sequence[ast.stmt], index: int, call: str, deriving: frozenset[str]
+    found: _Found, program: Sequence[ast.stmt], index: int, call: str, deriving: frozenset[str]
 ) -> bool:
     """Whether an error there is one in a premise."""
-    kind, _, above = place
+    kind, _, above = found
     names = [_called(node) for node in above]
     derived_here = any(name in deriving for name in names)
     if kind in ("moment", "bound", "neuron"):
         return True
     innermost = max((i for i, name in enumerate(names) if name in RELATIONS), default=-1)
-    if innermost >= 0 and not any(name in deriving for name in names[innermost + 1 :]):
-        return False  # a side of a typed relation
     if derived_here or _flows_on(program, index, deriving):
-        return True
+        return True  # an equation that is solved, too
+    if innermost >= 0:
+        return False  # a side of a typed relation
     # that an inequality holds is decided by the ledger itself: what goes into it is a premise
     return call == "hold" and index < len(program) - 1
 
 
-def errors(program: Sequence[ast.stmt], call: str, most: int = 12) -> list[Error]:
-    """Planted errors, the premises that a derivation declares first, then the earliest.
+def places(program: Sequence[ast.stmt], call: str) -> list[Place]:
+    """Where errors can be planted in the premises of a program, in its order.
 
     Args:
         program: The statements that built a proof, its call in the last.
         call: "prove" or "hold".
-        most: How many to plant; all declared moments are among them.
     """
     deriving = DERIVING | _deriving_names(program)
-    found: list[Error] = []
-    for index, statement in enumerate(program):
-        for place in _places(statement):
-            kind, node, _ = place
-            if not _is_premise(place, program, index, call, deriving):
-                continue
-            new = _wrong(kind, node, call)
-            changed = list(program)
-            changed[index] = _replaced(statement, node, new)
-            found.append(Error(kind, ast.unparse(node), ast.unparse(new), tuple(changed)))
-    rank = {"moment": 0, "neuron": 1, "bound": 2, "sign": 3, "coefficient": 3}
-    first = [error for error in found if rank[error.kind] < 3]
-    rest = [error for error in found if rank[error.kind] == 3]
-    first.sort(key=lambda error: rank[error.kind])
+    return [
+        Place(found[0], index, found[1])
+        for index, statement in enumerate(program)
+        for found in _places(statement)
+        if _is_premise(found, program, index, call, deriving)
+    ]
+
+
+def watched(program: Sequence[ast.stmt], where: Sequence[Place]) -> tuple[ast.stmt, ...]:
+    """The program, which calls `WATCH(number, value)` for the value at the place of that number.
+
+    Of several places at one node the last is named.
+    """
+    new: list[dict[ast.expr, ast.expr]] = [{} for _ in program]
+    for number, place in enumerate(where):
+        call = ast.Call(ast.Name(WATCH, ast.Load()), [ast.Constant(number)], [])
+        new[place.index][place.node] = call
+    return tuple(
+        _swapped(statement, nodes) if nodes else statement
+        for statement, nodes in zip(program, new, strict=True)
+    )
+
+
+def planted(program: Sequence[ast.stmt], place: Place, call: str) -> Error:
+    """The program with an error at one place."""
+    new = _wrong(place.kind, place.node, call)
+    changed = list(program)
+    changed[place.index] = _swapped(program[place.index], {place.node: new})
+    return Error(place.kind, ast.unparse(place.node), ast.unparse(new), tuple(changed))
+
+
+def in_order(where: Sequence[Place], most: int = 12) -> tuple[list[Place], list[Place]]:
+    """Those to try, and those to try only if none of them is noticed.
+
+    What is declared comes first, then places all over the derivation.
+
+    Args:
+        where: Places at which an error can be planted.
+        most: How many to try at first; all declared moments are among them.
+    """
+    first = sorted(
+        (place for place in where if place.kind in DECLARED),
+        key=lambda place: DECLARED.index(place.kind),
+    )
+    moments = sum(place.kind == "moment" for place in first)
+    rest = [place for place in where if place.kind not in DECLARED]
     room = max(most - len(first), 4)
-    step = max(len(rest) // room, 1)
-    return first[: max(most, sum(e.kind == "moment" for e in first))] + rest[::step][:room]
+    spread = rest[:: max(len(rest) // room, 1)][:room]
+    chosen = first[: max(most, moments)] + spread
+    return chosen, [place for place in [*reversed(rest), *first] if place not in chosen]

@@ -2,48 +2,56 @@
 
 The style sheet turns a figure's lightness over on dark pages, which suits lines on white. A
 picture inside a figure (an image, a heat map) would become a negative, so figures that hold one
-get the class ``keep-colors`` and a white card. On a phone a wide figure (several panels, class
-``wide``) stops shrinking where its letters would become unreadable and scrolls inside its frame.
+get the class ``keep-colors`` and a white card. On a phone a figure stops shrinking where its
+letters would become unreadable (the variable ``--readable``) and scrolls inside its frame.
 """
 
 from __future__ import annotations
 
-import re
+import math
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from snnlib.page import figures
+
 OPEN = (  # a keyboard reaches and scrolls it
-    '<div class="figure-frame" tabindex="0" role="group" aria-label="Wide figure, may scroll">'
+    '<div class="figure-frame" tabindex="0" role="group" aria-label="Figure, may scroll" '
+    'style="--readable: {}px">'
 )
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-WIDE = 470.0  # points; 6.5 inches
 
 
-def classes_of(path: Path) -> list[str]:
-    """Classes of an image, from what its file holds."""
+def keeps_colors(path: Path) -> bool:
+    """Whether an image is, or holds, a picture whose colours mean something."""
     if path.suffix.lower() in PICTURES:
-        return ["keep-colors"]
+        return True
+    return path.suffix == ".svg" and path.exists() and "<image" in path.read_text("utf-8", "ignore")
+
+
+def readable_width(path: Path) -> int:
+    """Pixels that a figure needs for its letters; 0 if it has none."""
     if path.suffix != ".svg" or not path.exists():
-        return []
-    text = path.read_text("utf-8", "ignore")
-    found = ["keep-colors"] if "<image" in text else []
-    width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
-    if width and float(width[1]) > WIDE:
-        found.append("wide")
-    return found
+        return 0
+    return math.ceil(figures.least_width(path.read_text("utf-8", "ignore")))
 
 
 def frame(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Mark the images of one page, and frame the wide figures."""
+    """Mark the images of one page, and frame those with letters."""
     for image in list(doctree.findall(nodes.image)):
-        image["classes"] += classes_of(Path(app.srcdir) / image["uri"])
-        if "wide" in image["classes"] and isinstance(image.parent, nodes.figure):
-            place = image.parent.index(image)
-            image.parent.insert(place + 1, nodes.raw("", "</div>", format="html"))
-            image.parent.insert(place, nodes.raw("", OPEN, format="html"))
+        path = Path(app.srcdir) / image["uri"]
+        if keeps_colors(path):
+            image["classes"].append("keep-colors")
+        least = readable_width(path)
+        holder = image.parent
+        if isinstance(holder, nodes.reference):  # what stands in short links to its figure
+            image, holder = holder, holder.parent
+        if least:
+            place = holder.index(image)
+            holder.insert(place + 1, nodes.raw("", "</div>", format="html"))
+            holder.insert(place, nodes.raw("", OPEN.format(least), format="html"))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

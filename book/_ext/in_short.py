@@ -98,7 +98,8 @@ def figure(name: str, doctree: nodes.document) -> nodes.Node | None:
         if match:
             text = match[0].replace(f' id="{name}"', "", 1)
             text = re.sub(r"<figcaption>.*?</figcaption>", "", text, flags=re.S)
-            text = f'<a href="#{name}" aria-label="The figure with its caption">{text}</a>'
+            link = f'<a href="#{name}" aria-label="The figure with its caption">'
+            text = re.sub(r"<img [^>]*>", rf"{link}\g<0></a>", text)
             return nodes.container(
                 "", nodes.raw("", text, format="html"), classes=["in-short-figure"]
             )

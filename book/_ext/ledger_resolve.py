@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from docutils import nodes
 from formula import late, late_html, rounded
+from ledger_audit import audited, premises
 from ledger_env import Card, Slot, chapter_document, chapter_title, homes
 from ledger_graph import NodeText, draw
 from ledger_index import chapters_of, filter_bar, groups, index_html
@@ -33,7 +35,14 @@ from ledger_model import (
     severity,
     short_label,
 )
-from ledger_status import chapter_table, level_table, table, text_table, versions_table
+from ledger_status import (
+    chapter_table,
+    level_table,
+    proofs_table,
+    table,
+    text_table,
+    versions_table,
+)
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 
@@ -82,6 +91,7 @@ class ResolveLedger(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Replace them all."""
         self.book: Book = getattr(self.app, "_ledger_book", None) or Book()
+        self.audited = audited(Path(self.env.srcdir))
         cards = list(self.document.findall(Card))
         for card in cards:
             self.colour(card)
@@ -180,6 +190,8 @@ class ResolveLedger(SphinxPostTransform):
             return [chapter_table(self.env, self.book, self.uri)]
         if slot["part"] == "measurements":
             return [level_table(self.env, self.book)]
+        if slot["part"] == "proofs":
+            return [proofs_table(self.env, self.uri)]
         return [versions_table(self.env)]
 
     # -------------------------------------------------------------------------- the claims
@@ -258,6 +270,9 @@ class ResolveLedger(SphinxPostTransform):
         summary = str(row.evidence.get("summary") or "")
         if summary:
             facts.append(("evidence", [raw(late_html(rounded(summary)))]))
+        tried = self.audited.get(row.claim.chapter, {}).get(row.claim.id)
+        if tried is not None:
+            facts.append(("premises", [nodes.Text(premises(row.claim.id, tried))]))
         if row.claim.effect is not None:
             reason = row.claim.effect_reason
             note = percent(row.claim.effect) + (f", because {reason}" if reason else "")

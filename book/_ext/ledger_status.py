@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from docutils import nodes
+from ledger_audit import audited, summary
 from ledger_env import notebook_names, registered
 from ledger_model import Book, mde_text, plain_number
 from sphinx.environment import BuildEnvironment
@@ -30,7 +31,7 @@ PACKAGES = (
     "nbclient",
     "jupytext",
 )
-PARTS = ("chapters", "measurements", "versions")
+PARTS = ("chapters", "measurements", "proofs", "versions")
 
 
 def table(
@@ -98,6 +99,19 @@ def level_table(env: BuildEnvironment, book: Book) -> nodes.table:
         facts.append(("Law-level entries measured", str(len(law))))
         facts.append(("Their median minimum detectable error", mde_text([median(law)]) or "–"))
     return text_table(["Quantity", "Value"], facts)
+
+
+def proofs_table(env: BuildEnvironment, uri: Callable[[str], str]) -> nodes.table:
+    """What `make audit` found: errors planted in the premises of each chapter's proofs."""
+    documents = {name.rpartition("/")[2]: name for name in notebook_names(env)}
+    rows: list[Sequence[Sequence[nodes.Node]]] = []
+    for chapter, *counts in summary(audited(Path(env.srcdir))):
+        title: nodes.Node = nodes.Text(chapter)
+        if name := documents.get(chapter):
+            text = env.titles[name].astext()
+            title = nodes.reference("", text, refuri=uri(name), internal=True)
+        rows.append([[title], *([nodes.Text(count)] for count in counts)])
+    return table(["Page", "Proofs", "Errors", "Noticed", "Ended it", "Noticed none"], rows)
 
 
 def versions_table(env: BuildEnvironment) -> nodes.table:

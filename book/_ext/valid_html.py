@@ -5,6 +5,7 @@
 * IPython puts the style of highlighted code into the page's body, once for each output.
 * The theme's navigation has arrows that unfold a part, without a name for who does not see them.
 * A slider's script stands behind the caption, which must come last in a figure.
+* Live figures bring the script that draws them, for notebooks; a page loads it once, from a file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _FOLD = re.compile(
 )
 _SAME_ID = re.compile(r'(<section\b[^>]*?) id="(?:proof|exercise|solution)-content"')
 _STYLE = re.compile(r"<style>(pre \{.*?)</style>", flags=re.S)
+_LIVE = re.compile(r'<script class="snn-live-script">.*?</script>', flags=re.S)
 _SCRIPT_LAST = re.compile(r"(</figcaption>)(<script>.*?</script>)(</figure>)", flags=re.S)
 
 
@@ -31,6 +33,8 @@ def mend(body: str) -> tuple[str, list[str]]:
     ('<section class="a">', [])
     >>> mend('<style>pre { margin: 0 }</style><pre>x</pre><style>pre { margin: 0 }</style>')
     ('<pre>x</pre>', ['pre { margin: 0 }'])
+    >>> mend('</figure><script class="snn-live-script">draw()</script><p>x</p>')[0]
+    '</figure><p>x</p>'
     >>> mend('<figcaption>c</figcaption><script>s()</script></figure>')[0]
     '<figcaption>c</figcaption></figure><script>s()</script>'
     """
@@ -38,6 +42,7 @@ def mend(body: str) -> tuple[str, list[str]]:
         r'<summary><span class="\1">\2</span><span class="\3">\4</span></summary>', body
     )
     body = _SAME_ID.sub(r"\1", body)
+    body = _LIVE.sub("", body)
     body = _SCRIPT_LAST.sub(r"\1\3\2", body)
     styles = list(dict.fromkeys(_STYLE.findall(body)))
     return _STYLE.sub("", body), styles

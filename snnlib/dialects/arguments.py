@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from snnlib.dialects.form import NO_NUMBERS
 
 __all__ = ["CHOOSE", "arguments_of", "mend"]
 
@@ -51,8 +54,11 @@ def arguments_of(network: Any, batch: Any) -> tuple[Any, ...]:
             arguments = arguments[:-1]  # labels
     else:
         arguments = batch if isinstance(batch, tuple) else (batch,)
+    if not any(isinstance(argument, Tensor) for argument in arguments):
+        _check_kind(arguments[0] if arguments else None)
     for argument in arguments:
         _check(argument)
+    _check_device(network, arguments)
     if len(arguments) > 1 and not _fits(network, arguments):
         names = ", ".join(inspect.signature(network.forward).parameters)
         raise ValueError(
@@ -65,8 +71,13 @@ def arguments_of(network: Any, batch: Any) -> tuple[Any, ...]:
 
 
 def _fits(network: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    inner = network
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = network.module
     try:
-        inspect.signature(network.forward).bind(*arguments)
+        taken = inspect.signature(inner.forward)
+        kept = [p for name, p in taken.parameters.items() if name != "state"]  # no input is one
+        taken.replace(parameters=kept).bind(*arguments)
     except TypeError:
         return False
     except ValueError:  # no signature
@@ -87,6 +98,17 @@ def _by_name(network: nn.Module, batch: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
+def _check_kind(argument: Any) -> None:
+    """Refuse what is no input of a network; a network may take an object of its own."""
+    what = f"batch must be a tensor, got {type(argument).__name__}"
+    if isinstance(argument, DataLoader | Dataset):
+        raise ValueError(f"{what}: pass one batch of it, such as next(iter(loader))")
+    if isinstance(argument, list | int | float):
+        raise ValueError(f"{what}: torch.tensor(batch)")
+    if argument is None:
+        raise ValueError(f"{what}: one batch of input, [T, batch, features...]")
+
+
 def _check(argument: Any) -> None:
     if isinstance(argument, np.ndarray):
         raise ValueError("batch must be a tensor, got a NumPy array: torch.from_numpy(batch)")
@@ -97,6 +119,16 @@ def _check(argument: Any) -> None:
             "batch must hold at least one step and one sample, [T, batch, features...], "
             f"got the shape {list(argument.shape)}"
         )
+
+
+def _check_device(network: nn.Module, arguments: tuple[Any, ...]) -> None:
+    """Refuse tensors without numbers."""
+    places = {a.device for a in arguments if isinstance(a, Tensor)}
+    if any(p.is_meta for p in network.parameters()):
+        given = next(iter(places), "cpu")
+        raise ValueError(f"the weights are on meta, the batch on {given}: on 'meta', {NO_NUMBERS}")
+    if any(place.type == "meta" for place in places):
+        raise ValueError("the batch is on 'meta', which holds no numbers: pass a real one")
 
 
 def mend(network: nn.Module, arguments: tuple[Any, ...], *errors: Exception) -> str:
@@ -121,20 +153,56 @@ def mend(network: nn.Module, arguments: tuple[Any, ...], *errors: Exception) -> 
     if len(places) == 1 and elsewhere:
         place = str(next(iter(places)))
         return f"the weights are on {place}, the batch on {elsewhere[0]}: pass batch.to({place!r})"
-    bare = [
-        name
-        for name, module in network.named_modules()
-        if getattr(module, "init_hidden", None) is False
-        and type(module).__module__.partition(".")[0] == "snntorch"
-    ]
-    if bare and any("tuple" in str(error) for error in errors):
-        return (
-            f"the snnTorch layer {bare[0]!r} returns (spikes, potential), which the next layer "
-            "cannot take: make it with init_hidden=True"
-        )
+    said = " ".join(map(str, errors))
+    if "tuple" in said and (what := _returns_state(network)):
+        return what
     wanted = {p.dtype for p in network.parameters() if p.is_floating_point()}
-    given = {a.dtype for a in tensors if a.is_floating_point()}
-    if len(wanted) == 1 and given and not given <= wanted:
+    given = {a.dtype for a in tensors}
+    if len(wanted) == 1 and (not errors or "dtype" in said or "scalar type" in said):
         name = str(next(iter(wanted)))
-        return f"the weights are {name}: pass batch.to({name})"
+        if given and not given <= wanted:
+            return f"the weights are {name}: pass batch.to({name})"
+        if given and name != "torch.float32":
+            return (
+                f"the weights and the batch are {name}, but a layer sends another type, such as "
+                "spikes in torch.float32: keep the weights in torch.float32 and run under "
+                f'torch.autocast("{next(iter(places))}", {name})'
+            )
+    fits = "mat1 and mat2 shapes" not in said and "channels" not in said
+    return "" if fits else _features(network, tensors)
+
+
+def _returns_state(network: nn.Module) -> str:
+    """A layer whose output holds its state, in front of one that cannot take that."""
+    for name, module in network.named_modules():
+        library = type(module).__module__.partition(".")[0]
+        if getattr(module, "init_hidden", None) is False and library == "snntorch":
+            return (
+                f"the snnTorch layer {name!r} returns (spikes, potential), which the next layer "
+                "cannot take: make it with init_hidden=True"
+            )
+        stepped = name and library == "norse" and hasattr(module, "state_fallback")
+        if stepped and not hasattr(network, "stateful_layers"):
+            return (
+                f"the Norse layer {name!r} returns (spikes, state), which the next layer cannot "
+                "take: put the layers into norse.torch.SequentialState"
+            )
     return ""
+
+
+def _features(network: nn.Module, tensors: list[Tensor]) -> str:
+    """The batch beside what the first weight takes."""
+    first = next((m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)), None)
+    if first is None or len(tensors) != 1:
+        return ""
+    flat = isinstance(first, nn.Linear)
+    wanted = first.in_features if flat else first.in_channels
+    axis, shape = (-1 if flat else -3), list(tensors[0].shape)
+    if len(shape) < -axis or shape[axis] == wanted:
+        return ""
+    name = next(name for name, module in network.named_modules() if module is first)
+    layout = f"{wanted}" if flat else f"{wanted}, height, width"
+    return (
+        f"the batch {shape} has {shape[axis]} in the dimension {axis}, the first weight {name!r} "
+        f"takes {wanted}: pass [T, batch, {layout}]; {CHOOSE}"
+    )

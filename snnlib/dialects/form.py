@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["NAN", "ONE", "OWN_RECURRENT", "Spiking", "as_double", "because"]
+__all__ = ["NAN", "NO_NUMBERS", "ONE", "OWN_RECURRENT", "Spiking", "as_double", "because"]
 
 ONE = torch.ones((), dtype=torch.float64)
 NAN = torch.full((), torch.nan, dtype=torch.float64)
+NO_NUMBERS = (
+    "which holds no numbers: make the network where it shall run, "
+    "network.to_empty(device='cpu'), and load its weights"
+)
 OWN_RECURRENT = "it holds recurrent weights of its own"
 
 
@@ -62,10 +66,15 @@ def as_double(number: Any) -> Tensor:
     Returns:
         A tensor of the same shape.
 
+    Raises:
+        ValueError: If it is on the device "meta".
+
     Example:
         >>> as_double(torch.ones(2)).dtype, as_double(0.1).item()
         (torch.float64, 0.1)
     """
+    if isinstance(number, Tensor) and number.is_meta:
+        raise ValueError(f"a constant of the neurons is on 'meta', {NO_NUMBERS}")
     # The dtype first: a Python float keeps all its digits.
     return torch.as_tensor(number, dtype=torch.float64).detach().cpu()
 

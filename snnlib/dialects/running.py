@@ -65,12 +65,12 @@ def run(network: nn.Module, batch: Tensor | tuple[Any, ...], *, time: Time = "au
     arguments = arguments_of(network, batch)
     with at_rest(network):
         if resolve_time(network, batch, time) == "inside":
-            return _output(network, _called(network, arguments))
+            return _output(network, _called(network, arguments, time))
         steps = _steps(arguments)
         outputs = []
         state: dict[str, Any] = {}
         for step in range(steps):
-            result = network(*_at(arguments, step), **state)
+            result = _called(network, _at(arguments, step), time, **state)
             if _stateful(network) and isinstance(result, tuple) and len(result) == 2:
                 result, state = result[0], {"state": result[1]}
             outputs.append(result)
@@ -102,7 +102,7 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
         'inside'
     """
     if time not in ("auto", "inside", "outside"):
-        raise ValueError(f"time must be 'auto', 'inside' or 'outside', got {time!r}")
+        raise ValueError(f"time must be 'auto', 'inside' or 'outside', got {time!r}; {CHOOSE}")
     arguments = arguments_of(network, batch)
     if time != "auto":
         return time
@@ -134,15 +134,19 @@ def resolve_time(network: nn.Module, batch: Tensor | tuple[Any, ...], time: Time
     return "outside"
 
 
-def _called(network: nn.Module, arguments: tuple[Any, ...]) -> Any:
+def _called(network: nn.Module, arguments: tuple[Any, ...], time: Time, **state: Any) -> Any:
     try:
-        return network(*arguments)
+        return network(*arguments, **state)
     except Exception as error:
-        if what := mend(network, arguments, error):
-            raise ValueError(
-                f"network does not run on the batch ({_brief(error)}): {what}"
-            ) from error
-        raise
+        what = mend(network, arguments, error)
+        if not what and isinstance(error, ValueError):
+            raise  # which says what is wrong
+        if not what and all(f.sequence for m in network.modules() if (f := form_of(m))):
+            raise  # there is no choice of who loops
+        asked = "" if time == "auto" else f' with time="{time}"'
+        raise ValueError(
+            f"network does not run on the batch{asked} ({_brief(error)}): {what or CHOOSE}"
+        ) from error
 
 
 def _at(arguments: tuple[Any, ...], step: int) -> tuple[Any, ...]:
@@ -199,6 +203,8 @@ def _loops(network: nn.Module, arguments: tuple[Any, ...]) -> bool:
 
 
 def _stateful(network: nn.Module) -> bool:
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        network = network.module  # the wrapper passes a state on
     forward: Callable[..., Any] = network.forward
     return "state" in inspect.signature(forward).parameters
 

@@ -26,7 +26,6 @@ Example:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -64,7 +63,7 @@ class Comparison(NamedTuple):
         first: Value of the factor that is claimed to be better.
         second: The other.
         difference: First minus second.
-        p_holm: Its p value, corrected over the family; NaN if it is not in it.
+        p_holm: Its p value, corrected over the family.
         verdict: One of `VERDICTS`.
     """
 
@@ -243,9 +242,10 @@ def judge(
 ) -> list[Comparison]:
     """Judge every claimed ordering in every setting of a table, as one family.
 
-    p values are corrected by `holm` over the comparisons whose setting can tell; the others are
-    not tested. Intervals are not corrected: each holds on its own. So a difference whose interval
-    leaves out 0 may be "not seen at this size" among many.
+    p values are corrected by `holm` over all comparisons, so that the family does not depend on
+    the outcome; a setting that cannot tell gets no verdict for it. Intervals are not corrected:
+    each holds on its own. So a difference whose interval leaves out 0 may be "not seen at this
+    size" among many.
 
     Args:
         table: Rows with the factor, the labels of `within`, "seed", the value and
@@ -284,10 +284,9 @@ def judge(
                 [means[*setting, v] for v in pair], best=best, chance=chance, claim=claim
             )
             found.append((labels, pair, distance, able))
-    corrected = iter(holm([distance.p_value for _, _, distance, able in found if able]))
+    corrected = holm([distance.p_value for _, _, distance, _ in found])
     judged = []
-    for labels, (one, other), distance, able in found:
-        p_value = next(corrected) if able else math.nan
+    for (labels, (one, other), distance, able), p_value in zip(found, corrected, strict=True):
         word = verdict(distance, evidence=able, p_value=p_value, sign=sign)
         judged.append(Comparison(labels, one, other, distance, p_value, word))
     return judged

@@ -6,8 +6,8 @@ noise is what the means of condition and seed leave over in the whole table,
 .. math:: \hat\sigma^2=\frac{1}{(C-1)(S-1)}\sum_{c,s}
           \left(y_{cs}-\bar y_{c\cdot}-\bar y_{\cdot s}+\bar y\right)^2 .
 
-A few seeds say little about the spread of one contrast, so its standard error is the larger of
-its own and of that from the noise of the table.
+It is the unit of effect sizes and of the bands of figures. A contrast is tested by its own spread
+over the seeds, with their degrees of freedom.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Contrast(NamedTuple):
 
     Attributes:
         mean: Over seeds, a margin included.
-        error: Standard error of it.
+        error: Standard error of it, from its own spread over seeds.
         dof: Degrees of freedom of the error.
-        noise: Standard deviation of one value.
+        noise: Standard deviation of one value in the whole table.
         informative: Whether a side of it trains, see `snnlib.experiments.informative`.
     """
 
@@ -53,7 +53,9 @@ class Contrast(NamedTuple):
 
     @property
     def p_value(self) -> float:
-        """Of the two-sided t test."""
+        """Of the two-sided t test; 1 where no spread was seen."""
+        if self.error == 0:
+            return 1.0
         return float(2 * special.stdtr(self.dof, -abs(self.mean) / self.error))
 
     @property
@@ -178,14 +180,16 @@ class Grid:
         sides = [[side] if isinstance(side, np.ndarray) else list(side) for side in (first, second)]
         weights = np.sum(sides[0], 0) - np.sum(sides[1], 0)
         values = self.of(value)
-        noise, dof = additive_noise(values)
-        own = float((weights @ values).std(ddof=1))
-        pooled = noise * math.sqrt(float((weights**2).sum()))
+        noise, _ = additive_noise(values)
+        each = weights @ values
+        own = float(each.std(ddof=1))
+        if own <= 1e-12 * float(np.abs(values).max()):
+            own = 0.0  # what floating point leaves of a spread of zero
         reached = [float(side @ self.accuracy.mean(1)) for side in (*sides[0], *sides[1])]
         return Contrast(
-            float(weights @ values.mean(1)) + margin,
-            max(own, pooled) / math.sqrt(len(self.seeds)),
-            dof,
+            float(each.mean()) + margin,
+            own / math.sqrt(len(self.seeds)),
+            len(self.seeds) - 1,
             noise,
             informative(reached, best=best, chance=chance),
         )

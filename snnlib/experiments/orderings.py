@@ -1,20 +1,12 @@
-"""Orderings that a paper claims, judged as one family with a spread that the family shares.
-
-Three seeds say little about the spread of one difference. So an interval here takes the larger of
-its own spread and of the one pooled over orderings of its kind, with the degrees of freedom of
-the pool; that is exact only if their spreads are equal.
-"""
+"""Orderings that a paper claims, judged as one family, each by its own spread over the seeds."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
-from snnlib._significance import critical_value
 from snnlib.experiments.compare import by_seed, holm, informative, verdict
 from snnlib.experiments.paired import Difference, difference
 
@@ -25,7 +17,7 @@ class Ordering(NamedTuple):
     """One condition that is said to be above another.
 
     Attributes:
-        sentence: Who says so: orderings of one sentence are of one kind.
+        sentence: Who says so.
         where: The setting, for a table.
         first: Value of each seed of the condition that is said to be larger.
         second: Of the other.
@@ -43,13 +35,13 @@ class JudgedOrdering(NamedTuple):
     """What the runs say of an ordering.
 
     Attributes:
-        difference: First minus second, with its own spread alone.
-        half_width: Half the 95 % interval of its mean, with the larger spread.
+        difference: First minus second.
+        p_holm: Its p value, corrected over all orderings.
         verdict: One of `snnlib.experiments.compare.VERDICTS`.
     """
 
     difference: Difference
-    half_width: float
+    p_holm: float
     verdict: str
 
 
@@ -88,23 +80,18 @@ def ordering(
 
 
 def judge_orderings(
-    orderings: Sequence[Ordering],
-    *,
-    best: float,
-    chance: float = 0.0,
-    resolution: float = 0.0,
-    kind: Callable[[Ordering], Any] = lambda ordering: ordering.sentence,
+    orderings: Sequence[Ordering], *, best: float, chance: float = 0.0, resolution: float = 0.0
 ) -> list[JudgedOrdering]:
     """Judge all orderings as one family, at 5 %.
 
-    p values are corrected by `holm` over the orderings whose setting can tell.
+    p values are those of paired t tests, corrected by `holm` over all orderings, also those whose
+    setting cannot tell: the family does not depend on the outcome.
 
     Args:
         orderings: The orderings.
         best: Mean test accuracy of the best condition.
         chance: Test accuracy of guessing.
         resolution: Step of the values, see `difference`.
-        kind: Orderings of one kind share their spread; the default is by sentence.
 
     Returns:
         One result for each, in order.
@@ -113,50 +100,25 @@ def judge_orderings(
         ValueError: If an ordering has fewer than two seeds.
 
     Example:
-        Two differences alike, one of which has a small spread by luck, share it.
+        Two differences alike; the spread of one is far larger.
 
         >>> rows = [
         ...     {"a": a, "seed": s, "test_accuracy": x}
-        ...     for a, values in ((0, (0.2, 0.2, 0.2)), (1, (0.8, 0.81, 0.8)), (2, (0.9, 0.6, 0.8)))
+        ...     for a, values in ((0, (0.2, 0.2, 0.2)), (1, (0.8, 0.81, 0.8)), (2, (0.9, 0.4, 0.8)))
         ...     for s, x in enumerate(values)
         ... ]
         >>> found = judge_orderings(
         ...     [ordering(rows, {"a": a}, {"a": 0}) for a in (1, 2)], best=0.8, chance=0.1)
         >>> [judged.verdict for judged in found]
-        ['seen', 'seen']
-        >>> found[0].half_width > 5 * found[0].difference.half_width
-        True
+        ['seen', 'not seen at this size']
     """
     found = [difference(o.first, o.second, resolution=resolution) for o in orderings]
     if any(distance.seeds < 2 for distance in found):
         raise ValueError("every ordering must have at least two seeds")
-    able = [informative(o.accuracy, best=best, chance=chance) for o in orderings]
-    halves, p_values = [], []
-    for claimed, distance in zip(orderings, found, strict=True):
-        spread, dof = _pooled(
-            k
-            for k, other, ok in zip(found, orderings, able, strict=True)
-            if ok and kind(other) == kind(claimed)
-        ) or (distance.std, distance.seeds - 1)
-        error = max(spread, distance.std) / math.sqrt(distance.seeds)
-        halves.append(critical_value(0.05, dof) * error)
-        ratio = abs(distance.mean) / error if error else 0.0
-        p_values.append(2 * float(special.stdtr(dof, -ratio)))
-    corrected = iter(holm([p for p, ok in zip(p_values, able, strict=True) if ok]))
-    return [
-        JudgedOrdering(
-            distance,
-            half,
-            verdict(distance, p_value=next(corrected)) if ok else verdict(distance, evidence=False),
-        )
-        for distance, half, ok in zip(found, halves, able, strict=True)
-    ]
-
-
-def _pooled(differences: Iterable[Difference]) -> tuple[float, int] | None:
-    """Spread of several differences and its degrees of freedom."""
-    pool = list(differences)
-    if not pool:
-        return None
-    dof = sum(k.seeds - 1 for k in pool)
-    return math.sqrt(sum((k.seeds - 1) * k.std**2 for k in pool) / dof), dof
+    judged = []
+    corrected = holm([distance.p_value for distance in found])
+    for claimed, distance, p_value in zip(orderings, found, corrected, strict=True):
+        able = informative(claimed.accuracy, best=best, chance=chance)
+        word = verdict(distance, evidence=able, p_value=p_value)
+        judged.append(JudgedOrdering(distance, p_value, word))
+    return judged

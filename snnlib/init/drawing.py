@@ -15,6 +15,7 @@ from snnlib.dialects.running import Time
 from snnlib.init import lsuv
 from snnlib.init.distributions import check_generator
 from snnlib.init.method import draw_
+from snnlib.init.pairing import pair
 from snnlib.init.planning import Plan
 from snnlib.init.readout import RATE, SILENT, mean_rate, predicted, wake_
 
@@ -61,7 +62,7 @@ def draw_plans_(
                 stage(f"drawing {plan.connection.name}")
                 _draw_(plan, generator, bias)
         if fitted and example is not None:
-            lsuv.rescale_(network, own, example, time=time, **settings)
+            _fit_(network, fitted, example, time, settings)
         if then is not None:
             then()
         stage("looking whether an output would be silent")
@@ -70,6 +71,27 @@ def draw_plans_(
         for layer in plan.connection.drives:
             if layer.name in plan.surrogates:
                 setattr(layer.module, "surrogate", plan.surrogates[layer.name])  # noqa: B010
+
+
+def _fit_(
+    network: nn.Module, plans: list[Plan], example: Any, time: Time, settings: dict[str, Any]
+) -> None:
+    """Rescale drawn weights on the example, and note what was measured then."""
+    own = [plan.connection for plan in plans]
+    found = lsuv.rescale_(network, own, example, time=time, **settings)
+    stage("measuring what reaches the weights")
+    measured = {c.name: c for c in pair(network, example, time=time)}
+    for plan in plans:
+        plan.second_moment = measured[plan.connection.name].second_moment
+        told = [
+            f"λ²Var[i] = {found[layer.name][0]:.3g} of {layer.name} on the example, rescaled "
+            f"{found[layer.name][1]} times"
+            for layer in plan.connection.drives
+            if layer.name in found and not lsuv.METHOD.remark(plan.connection, plan.settings)
+        ]
+        if plan.connection.fed_by:
+            told.append("E[x²] measured there")
+        plan.remark = "; ".join(told)
 
 
 def _draw_(plan: Plan, generator: torch.Generator | None, bias: str) -> None:

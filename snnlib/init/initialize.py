@@ -130,7 +130,10 @@ def initialize_(
         True
     """
     if not isinstance(module, nn.Module):
-        raise ValueError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        raise ValueError(
+            f"module must be a torch.nn.Module, got {type(module).__name__} (the network comes "
+            "first)"
+        )
     found = None if method is None else method_named(method)
     if found is not None:
         check_given(found, settings)

@@ -53,7 +53,7 @@ def rescale_(
     time: Time = "auto",
     tolerance: float = 0.05,
     iterations: int = 10,
-) -> None:
+) -> dict[str, tuple[float, int]]:
     r"""Divide weights in place until the current into each layer that they drive has variance 1.
 
     Args:
@@ -63,6 +63,9 @@ def rescale_(
         time: Who loops over time, likewise.
         tolerance: Largest deviation of λ² Var[i] from 1.
         iterations: Most rescalings of one layer.
+
+    Returns:
+        λ² Var[i] of each layer in the end, and how often its weights were rescaled.
 
     Raises:
         ValueError: If no current reaches a layer, its variance is not finite, it does not reach the
@@ -96,7 +99,8 @@ def rescale_(
                 break
         else:
             if not found.changed:
-                return  # a whole run confirms what was found on the way
+                # A whole run confirms what was found on the way.
+                return {name: (found.variances[name], fit.done[name]) for name in fit.groups}
         once = found.once
 
 

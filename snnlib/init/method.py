@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snnlib._checks import real, real_tensor
+from snnlib._checks import NUMBERS, annotated
 from snnlib.init.connection import Connection, fans
 from snnlib.init.distributions import (
     DISTRIBUTIONS,
@@ -146,8 +146,9 @@ class Method(NamedTuple):
         for name, parameter in parameters.items():
             if parameter.default is parameter.empty and name not in settings:
                 raise ValueError(f"{name} is needed by {self.name!r}: pass {name}=...")
-            if name in settings and settings[name] is not parameter.default:
-                _check_kind(name, settings[name], str(parameter.annotation))
+            kind = str(parameter.annotation)
+            if kind in NUMBERS and name in settings and settings[name] is not parameter.default:
+                annotated(name, settings[name], kind)
         try:
             result = self.gain(**settings)
         except (OverflowError, ZeroDivisionError):
@@ -187,20 +188,6 @@ class Method(NamedTuple):
         if self.distribution == ORTHONORMAL:
             return f"{ORTHONORMAL} {distribution}"
         return distribution
-
-
-def _check_kind(name: str, value: Any, kind: str) -> None:
-    """Refuse what is no finite number for a setting that is declared as one."""
-    if value is None and "None" in kind:
-        return
-    if kind in ("float", "int", "float | None", "int | None"):
-        real(name, value)
-    elif kind == "float | Tensor" and isinstance(value, Tensor):
-        real_tensor(name, value)
-        if not value.numel() or not bool(value.isfinite().all()):
-            raise ValueError(f"{name} must be finite and not empty, got {value!r}")
-    elif kind == "float | Tensor":
-        real(name, value)
 
 
 def draw_(

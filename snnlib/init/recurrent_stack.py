@@ -92,11 +92,22 @@ class _Walk:
         if len(recurrent) != 1 or len(forward) != 1:
             raise ValueError(
                 f"{self.rule.name} needs one recurrent and one input weight that drive {name!r}, "
-                f"got {len(recurrent)} and {len(forward)}"
+                f"got {len(recurrent)} and {len(forward)}{self._left_out()}"
             )
         if any(len(self.connections[i].drives) > 1 for i in (*recurrent, *forward)):
             raise ValueError(f"{self.rule.name}: a weight of {name!r} drives another layer, too")
         return recurrent[0], forward[0]
+
+    def _left_out(self) -> str:
+        """The argument that leaves layers without recurrent weights as they are."""
+        found = [
+            self.connections[index].name
+            for own in self.into.values()
+            if not any(self.connections[index].recurrent for index in own)
+            for index in own
+        ]
+        entries = ", ".join(f'"{name}": None' for name in dict.fromkeys(found))
+        return f"; leave layers without recurrent weights to others by layers={{{entries}}}"
 
 
 def _outside(layer: Layer) -> Passed:

@@ -151,6 +151,11 @@ def method_named(name: str) -> Method:
     Raises:
         ValueError: If there is none of that name.
     """
+    if not isinstance(name, str):
+        raise ValueError(
+            f"method must be a name such as 'micheli2024', got {type(name).__name__}; one batch of "
+            "input is passed as example=batch"
+        )
     if name not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
     return METHODS[name]

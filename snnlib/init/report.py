@@ -9,7 +9,10 @@ from html import escape
 from typing import NamedTuple, overload
 
 from snnlib import _html
+from snnlib.dialects.form import OWN_RECURRENT
 from snnlib.init.activity import Activity, Drive
+from snnlib.init.connection import Layer
+from snnlib.init.inventory import ESTIMATED
 from snnlib.init.method import Feeding, Method, standard_deviation
 from snnlib.init.planning import Plan
 from snnlib.surrogate import Surrogate
@@ -201,14 +204,18 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
             rates = [activity.rate(layer) for layer in connection.fed_by]
             moment = activity.second_moment(connection, 1.0)
             feeding = Feeding(None, sum(rates) / len(rates), moment)
-        thresholds, _ = connection.feeding
+        thresholds, heights = connection.feeding
         _, probability, moment = feeding
         moment = moment if plan.second_moment is None else plan.second_moment
+        if method is not None and method.data_driven and plan.second_moment is not None:
+            probability = moment / float(heights.square().mean())  # measured too
         threshold = thresholds.mean().item() if feeding.threshold is None else feeding.threshold
     else:
         moment, origin = _data(plan)
         if origin:
             notes.append(origin)
+    if method is not None:
+        notes += [f"{x.name}: {why}" for x in connection.drives if (why := _beyond(x))]
     if plan.remark:
         notes.append(plan.remark)
     if method is not None and (remark := method.remark(connection, plan.settings)):
@@ -239,6 +246,14 @@ def _row(plan: Plan, activity: Activity, default: Method) -> Row:
         "; ".join(notes),
         *_forecast(plan),
     )
+
+
+def _beyond(layer: Layer) -> str:
+    """What the neurons of a layer are beyond the ones that formulas count with."""
+    why = layer.spiking.why
+    if why.startswith(ESTIMATED):  # which the connection's note says
+        return ""
+    return "; ".join(reason for reason in why.split("; ") if reason != OWN_RECURRENT)
 
 
 def _forecast(plan: Plan) -> tuple[float | None, float | None, float | None, Surrogate | None]:

@@ -42,12 +42,35 @@ class Algebra:
         >>> algebra.declare(a, {2: m}, independent="A1")
         >>> algebra.expectation((s * a) ** 2)
         m
-        >>> sorted(algebra.consumed)
-        ['A1']
+        >>> sorted(algebra.consumed), sorted(algebra.unused)
+        (['A1'], ['symmetry'])
     """
 
     groups: list[_Group] = field(default_factory=list)
     consumed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def granted(self) -> set[str]:
+        """All assumptions that a declaration names."""
+        named = [{group.independent_by, *group.granted_by.values()} for group in self.groups]
+        return set().union(*named) - {""}
+
+    @property
+    def unused(self) -> set[str]:
+        """Assumptions that were declared and that no step consumed."""
+        return self.granted - set(self.consumed)
+
+    def uses(self, assumption: str) -> int:
+        """How many steps consumed an assumption.
+
+        Raises:
+            ValueError: if no declaration names it: it could not be consumed.
+        """
+        if assumption not in self.granted:
+            raise ValueError(
+                f"assumption must be one of {sorted(self.granted)}, got {assumption!r}"
+            )
+        return self.consumed.get(assumption, 0)
 
     def declare(
         self,

@@ -28,10 +28,106 @@ def _parse(source: str) -> ast.Module | None:
         return None
 
 
+def _stored(node: ast.AST) -> set[str]:
+    """Names that a target or a body binds, those of comprehensions and inner functions left out."""
+    inner = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda
+    if isinstance(node, inner):
+        return set()
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Name):
+        return set() if isinstance(node.ctx, ast.Load) else {node.id}
+    return set().union(*(_stored(child) for child in ast.iter_child_nodes(node)))
+
+
+class _Reads(ast.NodeVisitor):
+    """Names that code reads and has not bound itself before, in `free`."""
+
+    def __init__(self) -> None:
+        self.free: set[str] = set()
+        self.bound: set[str] = set()
+
+    def _inside(self, names: set[str], *nodes: ast.AST) -> None:
+        before = set(self.bound)
+        self.bound |= names
+        for node in nodes:
+            self.visit(node)
+        self.bound = before
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load) and node.id not in self.bound:
+            self.free.add(node.id)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.visit(node.value)
+        for target in node.targets:
+            self.visit(target)
+            self.bound |= _stored(target)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.generic_visit(node)
+        if isinstance(node.target, ast.Name) and node.target.id not in self.bound:
+            self.free.add(node.target.id)
+
+    def visit_For(self, node: ast.For) -> None:
+        self.visit(node.iter)
+        self._inside(_stored(node.target), node.target, *node.body)
+        self._inside(set(), *node.orelse)
+
+    def visit_If(self, node: ast.If) -> None:
+        self.visit(node.test)
+        self._inside(set(), *node.body)
+        self._inside(set(), *node.orelse)
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        self._inside(set(), *node.body, *node.orelse)
+
+    def visit_Try(self, node: ast.Try) -> None:
+        for part in (node.body, node.handlers, node.orelse, node.finalbody):
+            self._inside(set(), *part)
+
+    def _visit_function(self, node: ast.FunctionDef | ast.Lambda) -> None:
+        arguments = node.args
+        for default in (*arguments.defaults, *(d for d in arguments.kw_defaults if d)):
+            self.visit(default)
+        every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+        names = {argument.arg for argument in every}
+        names |= {extra.arg for extra in (arguments.vararg, arguments.kwarg) if extra}
+        if isinstance(node, ast.Lambda):
+            self._inside(names, node.body)
+            return
+        for decorator in node.decorator_list:
+            self.visit(decorator)
+        self._inside(names.union(*map(_stored, node.body)), *node.body)
+        self.bound.add(node.name)
+
+    visit_Lambda = visit_FunctionDef = _visit_function
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for part in (*node.decorator_list, *node.bases):
+            self.visit(part)
+        self._inside(set(), *node.body)
+        self.bound.add(node.name)
+
+    def _visit_comprehension(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp
+    ) -> None:
+        self.visit(node.generators[0].iter)
+        names = set().union(*(_stored(part.target) for part in node.generators))
+        later = [part.iter for part in node.generators[1:]]
+        tests = [test for part in node.generators for test in part.ifs]
+        ends = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        self._inside(names, *later, *tests, *ends)
+
+    visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _visit_comprehension
+
+
 def _names_read(tree: ast.AST) -> set[str]:
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    added_to = (n.target for n in ast.walk(tree) if isinstance(n, ast.AugAssign))
-    return read | {n.id for n in added_to if isinstance(n, ast.Name)}
+    """Names whose values from before a statement or an expression rests on."""
+    reads = _Reads()
+    reads.visit(tree)
+    return reads.free
 
 
 def _root(node: ast.AST) -> str | None:
@@ -43,13 +139,8 @@ def _root(node: ast.AST) -> str | None:
 
 def _names_bound(statement: ast.stmt, modules: frozenset[str] = frozenset()) -> set[str]:
     """Names that a statement binds, or whose objects it may change in place."""
-    bound = {
-        n.id
-        for n in ast.walk(statement)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
+    bound = _stored(statement)
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        bound.add(statement.name)
         return bound  # what its body changes, a call changes
     for node in ast.walk(statement):
         changed = None
@@ -64,6 +155,19 @@ def _names_bound(statement: ast.stmt, modules: frozenset[str] = frozenset()) -> 
         if changed and changed not in modules:
             bound.add(changed)
     return bound
+
+
+def _replaced(statement: ast.stmt) -> set[str]:
+    """Names whose values from before do not matter after a statement."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    if not isinstance(statement, ast.Assign):
+        return set()
+    whole: set[str] = set()
+    for target in statement.targets:
+        parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+        whole |= {part.id for part in parts if isinstance(part, ast.Name)}
+    return whole
 
 
 def _imported(trees: Sequence[ast.Module | None]) -> frozenset[str]:
@@ -114,6 +218,39 @@ class _Names(NamedTuple):
 def _names_claim(call: ast.Call, claim: str | None) -> bool:
     first = call.args[0] if call.args else None
     return isinstance(first, ast.Constant) and first.value == claim
+
+
+class _Program(NamedTuple):
+    """The cells of a notebook up to a statement that makes a call."""
+
+    trees: Sequence[ast.Module | None]
+    target: ast.stmt
+    imported: frozenset[str]
+    own: frozenset[str]
+
+    def made_in_target(self, wanted: set[str]) -> set[str]:
+        """Those of some names that the calling statement binds itself."""
+        return _names_bound(self.target, self.imported) & wanted
+
+    def traced(self, wanted: set[str]) -> tuple[list[tuple[int, ast.stmt]], set[str]]:
+        """Statements that bind some names, and what they rest on, the last one first.
+
+        Also names that nothing before binds.
+        """
+        taken = []
+        if made := self.made_in_target(wanted):
+            wanted = (wanted - made) | (_names_read(self.target) - self.own)
+        for index in range(len(self.trees) - 1, -1, -1):
+            tree = self.trees[index]
+            for statement in reversed(tree.body if tree else []):
+                if statement is self.target or isinstance(statement, ast.Import | ast.ImportFrom):
+                    continue
+                if index == len(self.trees) - 1 and statement.lineno > self.target.lineno:
+                    continue  # runs after the call
+                if _names_bound(statement, self.imported) & wanted:
+                    wanted = (wanted - _replaced(statement)) | (_names_read(statement) - self.own)
+                    taken.append((index, statement))
+        return taken, wanted
 
 
 def notebook_slice(
@@ -167,23 +304,16 @@ def notebook_slice(
             calls |= names.calls(argument)
     target = (named or made)[-1][0]
     wanted -= own
-    cells, taken = [len(history) - 1], [(len(history) - 1, target)]
-    for index in range(len(history) - 1, -1, -1):
-        tree, used = trees[index], False
-        for statement in reversed(tree.body if tree else []):
-            if statement is target or isinstance(statement, ast.Import | ast.ImportFrom):
-                if statement is target and _names_bound(statement, imported) & wanted:
-                    wanted |= _names_read(statement) - own
-                    calls |= names.calls(statement)
-                continue
-            if index == len(history) - 1 and statement.lineno > target.lineno:
-                continue  # runs after the call
-            if _names_bound(statement, imported) & wanted:
-                used = True
-                wanted |= _names_read(statement) - own
-                calls |= names.calls(statement)
-                taken.append((index, statement))
-        if used and index not in cells:
-            cells.append(index)
+    program = _Program(trees, target, imported, own)
+    taken, missing = program.traced(wanted)
+    while late := missing - wanted - imported:  # bound below the function that reads them
+        wanted |= late
+        taken, missing = program.traced(wanted)
+    for _, statement in taken:
+        calls |= names.calls(statement)
+    if program.made_in_target(wanted):
+        calls |= names.calls(target)
     calls.discard(call)
-    return Slice(tuple(sorted(cells)), tuple(sorted(calls)), tuple(reversed(taken)))
+    cells = {len(history) - 1, *(index for index, _ in taken)}
+    statements = (*reversed(taken), (len(history) - 1, target))
+    return Slice(tuple(sorted(cells)), tuple(sorted(calls)), statements)

@@ -1,4 +1,4 @@
-"""House style of the book's figures, and figures with a slider that need no server.
+"""House style of the book's figures; `live` has those with sliders.
 
 Matplotlib and IPython are extras (``pip install "snnlib[book]"``) and are imported when a function
 needs them.  Figures are SVG with the same bytes in every run of the same data.
@@ -16,12 +16,9 @@ Example:
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
-import json
+import math
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +37,12 @@ __all__ = [
     "COLORS",
     "PREDICTION",
     "band",
+    "least_width",
+    "panels",
     "save",
     "sequence_colors",
+    "short_numbers",
     "show",
-    "slider",
     "svg",
     "use_house_style",
 ]
@@ -68,7 +67,9 @@ PREDICTION = {"color": "#222222", "linestyle": (0, (5, 2.5)), "linewidth": 1.4, 
 BAND_ALPHA = 0.22
 """Opacity of a band of one standard deviation."""
 
-_SIZE = (6.4, 3.7)  # inches: full text width on a desktop, letters of 9 px on a phone
+_SIZE = (6.4, 3.7)  # inches: nearly the width of the text on a desktop
+_LEAST = 9.0  # pixels, of letters on a phone
+_LETTERS = r'<g id="text_\d+"[^>]*>\s*(?:<!--.*?-->\s*)?<g [^>]*?scale\(([\d.]+)'
 _STYLE: dict[str, Any] = {
     "figure.figsize": _SIZE,
     "figure.constrained_layout.use": True,
@@ -105,7 +106,9 @@ _STYLE: dict[str, Any] = {
 
 
 def use_house_style() -> None:
-    """Set the book's figure style, and SVG as the format of figures in a notebook.
+    """Set the book's figure style, SVG as the format of figures in a notebook, short numbers.
+
+    A number that a cell displays, alone or in a tuple, list or dictionary, has five digits.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -124,8 +127,75 @@ def use_house_style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:
         return
-    if get_ipython() is not None:
+    shell = get_ipython()
+    if shell is not None:
         set_matplotlib_formats("svg", bbox_inches=None, metadata={"Date": None})
+        short_numbers(shell.display_formatter.formatters["text/plain"])
+
+
+def short_numbers(formatter: Any) -> None:
+    """Have a formatter of IPython write floats with five digits.
+
+    Args:
+        formatter: A ``PlainTextFormatter``.
+
+    Example:
+        >>> from IPython.core.formatters import PlainTextFormatter
+        >>> formatter = PlainTextFormatter()
+        >>> short_numbers(formatter)
+        >>> formatter((1 / 3, {"threshold": 0.9999999403953552}, 2.5e-7))
+        "(0.33333, {'threshold': 1}, 2.5e-07)"
+    """
+    formatter.for_type(float, lambda value, printer, cycle: printer.text(f"{value:.5g}"))
+
+
+def panels(count: int, *, height: float = 3.3, **shared: Any) -> tuple[Figure, Any]:
+    """A figure of one or two panels beside each other, at the width of the text.
+
+    More panels than two are too small to read on a phone; draw a second figure instead.
+
+    Args:
+        count: 1 or 2.
+        height: Inches.
+        **shared: As of ``plt.subplots``, such as ``sharey=True``.
+
+    Returns:
+        The figure, and its axes or the array of both.
+
+    Raises:
+        ValueError: If `count` is neither.
+
+    Example:
+        >>> figure, (left, right) = panels(2, sharey=True)
+        >>> figure.get_size_inches().tolist()
+        [6.8, 3.3]
+    """
+    if count not in (1, 2):
+        raise ValueError(f"count must be 1 or 2, got {count!r}")
+    plt = require("matplotlib.pyplot", "book")
+    figure, axes = plt.subplots(1, count, figsize=(6.4 if count == 1 else 6.8, height), **shared)
+    return figure, axes
+
+
+def least_width(text: str) -> float:
+    """Width at which the smallest letters of an SVG drawing are large enough to read.
+
+    Args:
+        text: What `svg` returned.
+
+    Returns:
+        Pixels; 0 for a drawing without letters.
+
+    Example:
+        Letters of 6 points are a tenth of a drawing that is 60 points wide:
+
+        >>> least_width('<svg viewBox="0 0 60 9"><g id="text_1"><g transform="scale(0.06)"/></g>')
+        90.0
+    """
+    box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ', text)
+    sizes = re.findall(_LETTERS, text, flags=re.S)
+    sizes = [100 * float(size) for size in sizes]  # matplotlib draws letters 100 units high
+    return round(_LEAST / min(sizes) * float(box[1]), 1) if box and sizes else 0.0
 
 
 def sequence_colors(values: ArrayLike) -> list[str]:
@@ -300,12 +370,15 @@ def show(figure: Figure, *, alt: str, caption: str = "", name: str = "") -> Any:
     """
     _not_empty("alt", alt)
     display = require("IPython.display", "book")
-    source = _data_address(svg(figure))
+    drawing = svg(figure)
+    least = math.ceil(least_width(drawing))
     _close(figure)
     anchor = f' id="{escape(name, quote=True)}"' if name else ""
     return display.HTML(
-        f'<figure class="snn-figure"{anchor}><div class="figure-frame">'
-        f'<img src="{source}" alt="{escape(alt, quote=True)}"></div>'
+        f'<figure class="snn-figure"{anchor}>'
+        f'<div class="figure-frame" tabindex="0" role="group" aria-label="Figure, may scroll" '
+        f'style="--readable: {least}px">'
+        f'<img src="{_data_address(drawing)}" alt="{escape(alt, quote=True)}"></div>'
         f"{_caption(caption)}</figure>"
     )
 
@@ -316,129 +389,3 @@ def _caption(text: str) -> str:
 
 def _close(figure: Figure) -> None:
     require("matplotlib.pyplot", "book").close(figure)
-
-
-# ------------------------------------------------------------------------------------- slider
-
-_SCRIPT = """
-(() => {
-  const lines = %(lines)s, frames = %(frames)s, values = %(values)s, alts = %(alts)s;
-  const root = document.getElementById("%(uid)s");
-  const image = root.querySelector("img"), range = root.querySelector("input");
-  const output = root.querySelector("output"), made = [];
-  const show = () => {
-    const i = +range.value;
-    const text = () => frames[i].map(k => lines[k]).join("\\n");
-    image.src = made[i] ??= "data:image/svg+xml," + encodeURIComponent(text());
-    image.alt = alts[i];
-    output.textContent = values[i];
-    range.setAttribute("aria-valuetext", values[i]);
-  };
-  range.addEventListener("input", show);
-  range.disabled = false;
-  show();
-})();
-"""
-
-_seen: Counter[str] = Counter()
-
-
-def share_lines(texts: Sequence[str]) -> tuple[list[str], list[list[int]]]:
-    r"""Store texts as one list of distinct lines and, per text, the numbers of its lines.
-
-    The frames of a slider share axes and letters, so this is much shorter than the texts.
-
-    Args:
-        texts: Any texts.
-
-    Returns:
-        The lines, and one list of indices per text: joining ``lines[k]`` gives the text back.
-
-    Example:
-        >>> share_lines(["a\nb", "a\nc"])
-        (['a', 'b', 'c'], [[0, 1], [0, 2]])
-    """
-    number: dict[str, int] = {}
-    frames = [[number.setdefault(line, len(number)) for line in text.split("\n")] for text in texts]
-    return list(number), frames
-
-
-def slider(
-    draw: Callable[[Axes, Any], object],
-    values: Sequence[Any],
-    *,
-    label: str,
-    alt: str | Callable[[Any], str],
-    caption: str = "",
-    start: int = 0,
-    value_format: str = "{:g}",
-    figsize: tuple[float, float] = _SIZE,
-) -> Any:
-    r"""Draw one frame per value and show them behind a slider that needs no server.
-
-    The frames are stored in the page, so the slider works in a static page, offline, by mouse,
-    touch and keyboard, and several fit on one page.  Without JavaScript the first frame stays.
-
-    Args:
-        draw: Called as ``draw(axes, value)`` for each value; keep the axes' limits fixed.
-        values: Values [k], k ≥ 2.
-        label: Name of the quantity, beside the slider.
-        alt: What the figure shows, or a function from a value to what its frame shows.
-        caption: Text below the figure, with mathematics between ``\\(`` and ``\\)``.
-        start: Index of the frame shown first, 0 ≤ start < k.
-        value_format: Format of a value, such as ``"{:.2f}"``.
-        figsize: Width and height in inches.
-
-    Returns:
-        An object that a notebook displays.
-
-    Raises:
-        ValueError: If there are fewer than two values, ``start`` is none of them, or ``label`` or
-            ``alt`` is empty.
-
-    Example:
-        >>> shown = slider(lambda axes, a: axes.plot([0, a]), [1, 2], label="a", alt="A line.")
-        >>> shown.data.count("<input"), "http-equiv" in shown.data
-        (1, False)
-    """
-    if len(values) < 2:
-        raise ValueError(f"values must be at least two, got {len(values)}")
-    if not 0 <= start < len(values):
-        raise ValueError(f"start must be in 0 ... {len(values) - 1}, got {start}")
-    _not_empty("label", label)
-    alts = [alt(value) if callable(alt) else alt for value in values]
-    for text in alts:
-        _not_empty("alt", text)
-    display = require("IPython.display", "book")
-    figure_class = require("matplotlib.figure", "book").Figure
-    frames = []
-    for value in values:
-        figure = figure_class(figsize=figsize)
-        draw(figure.subplots(), value)
-        frames.append(svg(figure))
-    texts = [value_format.format(value) for value in values]
-    digest = hashlib.sha256("\0".join([label, *alts, *frames]).encode()).hexdigest()[:10]
-    _seen[digest] += 1  # the same slider twice in a notebook still has two names
-    uid = f"slider-{digest}-{_seen[digest]}"
-    lines, shared = share_lines(frames)
-
-    def script(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-
-    code = _SCRIPT % {
-        "lines": script(lines),
-        "frames": script(shared),
-        "values": script(texts),
-        "alts": script(alts),
-        "uid": uid,
-    }
-    return display.HTML(
-        f'<figure class="snn-slider" id="{uid}">\n'
-        f'<div class="figure-frame"><img src="{_data_address(frames[start])}" '
-        f'alt="{escape(alts[start], quote=True)}"></div>\n'
-        f'<div class="snn-slider-control"><label for="{uid}-range">{escape(label)}</label>\n'
-        f'<input type="range" id="{uid}-range" min="0" max="{len(values) - 1}" step="1" '
-        f'value="{start}" aria-valuetext="{escape(texts[start], quote=True)}" disabled>\n'
-        f'<output for="{uid}-range">{escape(texts[start])}</output></div>\n'
-        f"{_caption(caption)}<script>{code}</script></figure>"
-    )

@@ -15,7 +15,7 @@ __all__ = ["render", "table"]
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def _readable(number: str) -> str:
+def readable(number: str) -> str:
     """A formatted number with its power of ten as such, not as an exponent behind an e."""
     match = re.fullmatch(r"(-?[\d.]+)e([+-]\d+)", number)
     return f"{match[1]}·10{str(int(match[2])).translate(_RAISED)}" if match else number
@@ -51,7 +51,7 @@ def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | No
             return value
         if isinstance(value, Integral) and header not in formats:
             return str(value)
-        return _readable(f"{float(value):{formats.get(header, '.4g')}}")
+        return readable(f"{float(value):{formats.get(header, '.4g')}}")
 
     rows = zip(*columns.values(), strict=True)
     return _html.table(

@@ -172,7 +172,15 @@ def _value(output: Any, loss: Callable[[Any], Tensor] | None, seed: int) -> Tens
     if loss is None:
         first = _first(output)
         return (first * _cotangent(first, seed)).sum()
-    value = loss(output)
+    try:
+        value = loss(output)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise ValueError(
+            f"loss is called with the network's output alone ({error}): labels belong into it, "
+            "loss=lambda output: criterion(output, y)"
+        ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         what = (
             f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -23,6 +23,7 @@ from snnlib.probe.constants import unstable_buffers
 from snnlib.probe.extinction import extinctions
 from snnlib.probe.facts import Finding
 from snnlib.probe.illnesses import findings
+from snnlib.probe.likeness import samples_first
 from snnlib.probe.memory import remembered
 from snnlib.probe.notes import learned, notes_on
 from snnlib.probe.prediction import Predictions, predict
@@ -91,6 +92,10 @@ def diagnose(
         ('dead', 'lif2')
     """
     check_progress(progress)
+    if loss is not None and not callable(loss):
+        raise ValueError(
+            f"loss must be a function of the model's output that returns a scalar, got {loss!r}"
+        )
     network = getattr(model, "_orig_mod", model)
     with declared(neurons), shown("diagnose", progress):
         return _diagnosis(network, batch, time, loss, gradient, networks, seed)
@@ -131,7 +136,10 @@ def _diagnosis(
     )
     known = [facts(k, e, layers[k], tally, back) for k, e in enumerate(entries)]
     ill = [*_buffers(network), *findings(known)]
-    notes += [*_misread(batch, tally), *notes_on(entries, connections, expected, tally)]
+    notes += [
+        *_misread(batch, tally, found.rate.shape[1]),
+        *notes_on(entries, connections, expected, tally),
+    ]
     notes += learned(back.constants) if back else []
     learns = None
     stage("what reaches the weights")
@@ -155,8 +163,14 @@ def _buffers(network: nn.Module) -> list[Finding]:
     ]
 
 
-def _misread(batch: Any, tally: Tally) -> list[str]:
-    """A note if a batch of static inputs was taken for steps."""
+def _misread(batch: Any, tally: Tally, steps: int) -> list[str]:
+    """A note if a batch of static inputs, or of samples, was taken for steps."""
+    if isinstance(batch, Tensor) and len(batch) == steps and samples_first(batch):
+        return [
+            f"The batch {tuple(batch.shape)} is read as {steps} steps of {batch.shape[1]} samples, "
+            "but values go on along its second dimension more than along its first: if that is "
+            "time, pass batch.transpose(0, 1)"
+        ]
     if not isinstance(batch, Tensor) or batch.dim() != 2 or not tally.single:
         return []
     return [

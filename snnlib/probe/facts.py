@@ -64,7 +64,8 @@ class Facts(NamedTuple):
         unstable: A constant of it outside its range; None if all are within.
         norms: Normalizations in front, which take the scale of its weights away.
         between: What else lies between its weights and its neurons, in words; empty for nothing.
-        bias: Weights in front whose product has a bias, if a pool alone lies behind one.
+        bias: The weight in front, if a pool alone lies behind it.
+        biased: Whether it has a bias.
         scale: Mean of its input gain λ.
         affine: Whether its currents are data, up to a factor and an offset.
         channels: How many of its neurons have weights of their own.
@@ -98,6 +99,7 @@ class Facts(NamedTuple):
     norms: tuple[str, ...] = ()
     between: str = ""
     bias: str = ""
+    biased: bool = False
     scale: float = 1.0
     affine: bool = True
     channels: int = 0

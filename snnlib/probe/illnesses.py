@@ -22,6 +22,7 @@ from snnlib.surrogate import Surrogate
 __all__ = ["Facts", "Finding", "findings"]
 
 LOG_SHARPNESS = 7.0
+MISSES = 0.07  # root mean square of a surrogate's slope below which it misses the potentials
 
 
 def findings(layers: Sequence[Facts]) -> list[Finding]:
@@ -79,12 +80,15 @@ def _not_finite(layers: Sequence[Facts]) -> list[Finding]:
     if facts.bad_weights:
         why = f"the weight of {', '.join(facts.bad_weights)} holds NaN or infinity"
         remedy = initialize(layers)
+        if not facts.feeds:  # an output's weights are left otherwise
+            remedy = remedy.replace("example=batch", 'example=batch, readout="draw"')
     elif facts.bad[1] == "current" and not facts.fed_by:
         why = "its input holds NaN or infinity there"
-        remedy = "torch.isfinite(batch).all(): clean the data"
+        remedy = "batch = batch.nan_to_num(0.0, 0.0, 0.0)  # or clean the data"
     else:
         why = "its potential outgrows the number format"
-        remedy = f"{initialize(layers)}  # and a leak below 1 and a reset"
+        call = initialize(layers) if facts.driven else "batch = batch / batch.abs().max()"
+        remedy = f"{call}  # and a leak below 1 and a reset"
     sentence = f"the first value that is not finite is a {facts.bad[1]} of {where}: {why}"
     return [Finding("not finite", facts.row.name, step, sentence, remedy)]
 
@@ -196,10 +200,12 @@ def _dies_later(layers: Sequence[Facts]) -> list[Finding]:
             f"{_which(layers, k)} fires with rate {float(rate[: last + 1].mean()):.3g} up to step "
             f"{last} and never again in the {silent} steps after it"
         )
-        remedy = (
-            'snnlib.init.initialize_(model, "mean_field", rate=0.2, '
-            f"steps={len(rate)}, example=batch)  # and an input at every step"
-        )
+        call = 'snnlib.init.initialize_(model, "mean_field", rate=0.2, '
+        remedy = f"{call}steps={len(rate)}, example=batch)"
+        if f.by_data or not f.driven:  # what comes in has ended
+            again = f"batch = batch[torch.arange(len(batch)) % {last + 1}]"
+            remedy = f"{again}; {remedy}" if f.driven else again
+            remedy += "  # an input at every step"
         return [Finding("dies later", f.row.name, last + 1, sentence, remedy)]
     return []
 
@@ -289,7 +295,7 @@ def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
 
 def _surrogate(layers: Sequence[Facts]) -> list[Finding]:
     for k, f in reversed(list(enumerate(layers))):  # where the way back begins
-        if not f.silent and f.slope < 0.07:
+        if not f.silent and f.slope < MISSES:
             deviation = float(f.row.variance[~torch.isnan(f.row.variance)][-1:].sqrt().sum())
             sentence = (
                 f"the surrogate of {_which(layers, k)} misses its potentials: its slope has the "
@@ -306,17 +312,15 @@ def _matched(f: Facts) -> str:
     """A surrogate under which gradients keep their size at unit variance of the potentials."""
     try:
         sharpness = matched_sharpness(f.shape, f.row.threshold)
-    except ValueError:
-        return "another threshold: no neuron fires at this one"
+    except ValueError:  # no neuron fires at this threshold
+        return livelier(f._replace(affine=False))
     return _call(f, sharpness)
 
 
 def _call(f: Facts, sharpness: float) -> str:
-    """Makes a surrogate for that layer."""
+    """Gives all layers one surrogate."""
     made = f'snnlib.surrogate.Surrogate("{f.shape}", sharpness={sharpness:.3g})'
-    if f.library in ("snnlib", "declared"):
-        return f"surrogate={made}"
-    return f"snnlib.interop.{f.library}.surrogate_from_snnlib({made})"
+    return f"snnlib.interop.set_surrogate_(model, {made})"
 
 
 def _gradient(layers: Sequence[Facts]) -> list[Finding]:
@@ -345,10 +349,11 @@ def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
     """A surrogate under which the gradient keeps its size, from the potentials as measured.
 
     One step asks for E[σ'²] divided by the factor; products of several steps fall faster, which
-    the exponent 3/4 allows for. Where no surrogate of height 1 does, the one of unit variance.
+    the exponent 3/4 allows for; nor may it miss the potentials. Where no surrogate of height 1
+    does, the one of unit variance.
     """
     potentials = f.potentials[torch.isfinite(f.potentials)]
-    target = f.slope**2 / factor**0.75 if factor > 0 else math.inf
+    target = max(f.slope**2 / factor**0.75, 2 * MISSES**2) if factor > 0 else math.inf
 
     def excess(log_sharpness: float) -> float:
         surrogate = Surrogate(f.shape, sharpness=math.exp(log_sharpness))
@@ -356,7 +361,7 @@ def _balanced(f: Facts, factor: float, layers: Sequence[Facts]) -> str:
         return float(slopes.square().mean()) - target
 
     if not len(potentials) or not excess(LOG_SHARPNESS) < 0 < excess(-LOG_SHARPNESS):
-        return f"{_matched(f)} with {initialize(layers)}"
+        return f"{_matched(f)}; {initialize(layers)}"
     return _call(f, math.exp(brentq(excess, -LOG_SHARPNESS, LOG_SHARPNESS, xtol=1e-4)))
 
 

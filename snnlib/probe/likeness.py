@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Likeness", "common", "likeness"]
+__all__ = ["Likeness", "common", "likeness", "samples_first"]
 
 
 class Likeness(NamedTuple):
@@ -60,6 +60,42 @@ def likeness(spikes: Tensor) -> Likeness:
 def common(gradient: Tensor) -> float:
     """Mean likeness of the gradients [T, B, ...] of different samples; NaN if there are none."""
     return likeness(gradient.flatten(2)).mean if gradient.dim() > 2 else float("nan")
+
+
+def samples_first(batch: Tensor) -> bool:
+    r"""Whether values go on along the second dimension of a batch rather than along the first.
+
+    Of the deviations z from the mean over both, the correlations of neighbours along each are
+    compared,
+
+    .. math:: r_0 = \frac{E[z_{t,b} z_{t+1,b}]}{E[z^2]},\qquad
+              r_1 = \frac{E[z_{t,b} z_{t,b+1}]}{E[z^2]},
+
+    and r_1 must be above 0.2 and twice r_0 by 4/√(T·batch), four times the error of a correlation
+    of features that all say the same.
+
+    Args:
+        batch: [T, batch, features...] as it should be.
+
+    Returns:
+        Whether it looks like [batch, T, features...].
+
+    Example:
+        >>> static = torch.randn(6, 1, 50, generator=torch.Generator().manual_seed(0))
+        >>> static = static.expand(6, 9, 50)
+        >>> samples_first(static), samples_first(static.transpose(0, 1))
+        (True, False)
+    """
+    if batch.dim() < 3 or min(batch.shape[:2]) < 2 or batch[0, 0].numel() < 8:
+        return False
+    values = batch.flatten(2).float()
+    values = values - values.mean((0, 1))
+    square = float(values.square().mean())
+    if not square > 0:
+        return False
+    first = float((values[1:] * values[:-1]).mean()) / square
+    second = float((values[:, 1:] * values[:, :-1]).mean()) / square
+    return second > max(0.2, 2 * first) + 4 / (values.shape[0] * values.shape[1]) ** 0.5
 
 
 def _gram(values: Tensor) -> Tensor:

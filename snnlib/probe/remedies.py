@@ -53,6 +53,10 @@ def livelier(f: Facts) -> str:
         return (
             f.set_threshold.format(f"{f.lively:.3g}") + "  # or a factor in front of its currents"
         )
+    if f.set_threshold and 0 < f.largest_drive < math.inf:
+        return f.set_threshold.format(f"{0.5 * f.largest_drive:.3g}") + (
+            "  # or a factor in front of its currents"
+        )
     return "a factor in front of its currents, or a lower threshold"
 
 
@@ -67,8 +71,9 @@ def shifted_back(f: Facts) -> str:
     """
     if f.bias:
         shift = f.drive / f.scale
-        return (
-            f'model.get_submodule("{f.bias}").bias.data -= {shift:.3g}'
-            "  # or pool spikes instead of currents"
-        )
+        path = f'model.get_submodule("{f.bias}")'
+        if f.biased:
+            return f"{path}.bias.data -= {shift:.3g}  # or pool spikes instead of currents"
+        made = f"torch.nn.Parameter(torch.full(({f.channels or f.row.width},), {-shift:.3g}))"
+        return f"{path}.bias = {made}  # or pool spikes instead of currents"
     return "pool or normalize so that currents keep a mean of 0 (pool spikes instead)"

@@ -161,6 +161,7 @@ def facts(
         norms=tuple({n.name: None for c in weights for n in c.norms if n.undoes}),
         between=_between(intake),
         bias=_shiftable(weights, intake),
+        biased=any(c.bias is not None for c in weights),
         scale=gain,
         affine=_affine(weights, intake),
         channels=images[0] if images else 0,
@@ -182,8 +183,10 @@ def _between(intake: Intake | None) -> str:
 
 
 def _shiftable(weights: Sequence[Connection], intake: Intake | None) -> str:
-    """The weight whose bias shifts the currents as it is, through a max pool."""
-    if len(weights) != 1 or weights[0].bias is None or intake is None or intake.flow is None:
+    """The weight whose bias would shift the currents as it is, through a max pool."""
+    if len(weights) != 1 or intake is None or intake.flow is None:
+        return ""
+    if weights[0].parameter is not getattr(weights[0].module, "weight", None):
         return ""
     kinds = [node.kind for node in intake.flow.walk()]
     return weights[0].name if kinds == ["max pooling", "source"] else ""

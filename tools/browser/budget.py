@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FILE = Path(__file__).resolve().with_name("budget.yml")
-KEYS = ("kilobytes", "elements", "screens", "figure_text", "cut_lines")
+KEYS = ("kilobytes", "elements", "screens", "figure_text", "figure_width", "cut_lines")
+LEAST = {"figure_text"}  # a limit from below; all others are from above
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tools.browser.budget import Budget
+from tools.browser.budget import LEAST, Budget
 from tools.browser.chromium import DESKTOP
 from tools.browser.measure import Measured
 from tools.browser.outside import Finding
@@ -33,6 +33,39 @@ def problems(page: Measured, budget: Budget) -> Iterator[str]:
     for place, size in page.letters.items():
         if size < least:
             yield f"figure {place} has letters of {size:.1f} px on a phone, at least {least:g}"
+    most = budget.limit(page.name, "figure_width")
+    for place, width in page.widths.items():
+        if width > most:
+            yield f"figure {place} is {width:.0f} px wide on a phone, at most {most:g}"
+
+
+def stale(pages: Iterable[Measured], budget: Budget) -> Iterator[str]:
+    """Exceptions of the budget that excuse nothing, or far more than there is.
+
+    Args:
+        pages: Those that were measured; exceptions of other pages are not looked at.
+        budget: The budget.
+
+    Yields:
+        A sentence for each exception.
+    """
+    for page in pages:
+        for key, allowed in budget.pages.get(page.name.removesuffix(".html"), {}).items():
+            has = used(page, key)
+            limit = budget.limits[key]
+            if has >= limit if key in LEAST else has <= limit:
+                yield f"{page.name}: has {key} {has:.4g} and needs no exception"
+            elif abs(has - allowed) > 0.2 * allowed:
+                yield f"{page.name}: has {key} {has:.4g}, the exception allows {allowed:g}"
+
+
+def used(page: Measured, key: str) -> float:
+    """What a page has of one thing; of its figures, the worst."""
+    if key == "figure_text":
+        return min(page.letters.values(), default=float("inf"))
+    if key == "figure_width":
+        return max(page.widths.values(), default=0.0)
+    return float(len(page.cut) if key == "cut_lines" else getattr(page, key))
 
 
 def unknown_findings(found: Iterable[Finding], budget: Budget) -> list[str]:

@@ -54,6 +54,7 @@ class Measured:
         cut: Rows of the ledger that are wider than their box.
         wide: How much wider than a phone the page is, folds closed and open.
         letters: Per figure, where it stands and its smallest letters on a phone.
+        widths: Per figure, its width on a phone; what is wider than the screen scrolls.
         twice: Identities that two elements have.
     """
 
@@ -68,6 +69,7 @@ class Measured:
     cut: list[str] = field(default_factory=list)
     wide: tuple[int, int] = (0, 0)
     letters: dict[str, float] = field(default_factory=dict)
+    widths: dict[str, float] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
 
 
@@ -98,7 +100,7 @@ def measure(tab: Tab, site: Path, name: str, *, patience: float = 20.0) -> Measu
     page.set_viewport_size(PHONE)
     wide = page.evaluate(_WIDE)
     page.set_viewport_size(WIDER_PHONE)
-    found.letters = letters(page)
+    found.letters, found.widths = letters(page)
     page.evaluate(_OPEN_ALL)
     page.evaluate(_TYPESET_ALL)
     found.raw = (closed, raw_after(page, patience))
@@ -120,11 +122,13 @@ def raw_after(page: Any, seconds: float) -> int:
     return 0
 
 
-def letters(page: Any) -> dict[str, float]:
-    """Smallest letters of each figure of a page, in pixels."""
+def letters(page: Any) -> tuple[dict[str, float], dict[str, float]]:
+    """Smallest letters of each figure of a page, and the figure's width, in pixels."""
     found: dict[str, float] = {}
+    widths: dict[str, float] = {}
     for place, (address, width, anchor) in enumerate(page.evaluate(_IMAGES), start=1):
         part = figures.smallest_letters(figures.read(address))
         if part is not None:
             found[f"{place}:{anchor}"] = part * width
-    return found
+            widths[f"{place}:{anchor}"] = width
+    return found, widths
