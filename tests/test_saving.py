@@ -142,7 +142,7 @@ def test_whatever_copies_a_state_takes_the_settings_along():
 # --- torch.export ---------------------------------------------------------------------------------
 
 EXPORTED = {
-    "mlp": lambda: networks.mlp([5, 4, 5], threshold=0.3, reset="zero"),
+    "mlp": lambda: networks.mlp([5, 64, 5], threshold=0.1, reset="zero"),
     "CurrentLIF": lambda: nn.Sequential(nn.Linear(5, 5), CurrentLIF(threshold=0.3)),
     "RecurrentLIF": lambda: nn.Sequential(nn.Linear(5, 5), RecurrentLIF(5, threshold=0.3)),
     "RecurrentCurrentLIF": lambda: nn.Sequential(RecurrentCurrentLIF(5, threshold=0.3)),

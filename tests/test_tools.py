@@ -5,14 +5,18 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from tools import book as book_tool
 from tools import chapters, costs, portability, profile, progress, seeds
@@ -499,3 +503,10 @@ def test_an_imitation_reaches_the_tests_and_a_failing_one_fails(tmp_path, monkey
     assert portability.main([]) == 1
     assert "FAILED" in capsys.readouterr().out
     assert "machine     " in (tmp_path / "logs" / "elsewhere.txt").read_text()
+
+
+def test_global_random_numbers_are_those_of_the_test(request):
+    seed = zlib.crc32(request.node.nodeid.encode()) ^ int(os.environ.get("SNNLIB_SEED", "0"))
+    assert torch.initial_seed() == seed
+    assert random.random() == random.Random(seed).random()
+    assert np.random.rand() == np.random.RandomState(seed).rand()

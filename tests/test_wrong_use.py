@@ -345,6 +345,10 @@ def test_a_deep_network_fits_a_screen_and_opens_on_request():
     assert shared.startswith("lif")
     full = found.text()
     assert all(f"\n{layer.name} " in full for layer in found.layers)
-    assert "<details><summary>all 50 layers" in found._repr_html_()
+    html = found._repr_html_()
+    whole = html[html.index("<details><summary>all 50 layers") :]
+    # A tree: groups of equal layers fold within the whole, and each layer stands in one of them.
+    assert whole.count("<details>") > 1 and whole.count("<details>") == whole.count("</details>")
+    assert all(whole.count(f">{layer.name}</") == 1 for layer in found.layers)
     for finding in found.findings:
         assert any(line.split()[0] == finding.layer for line in lines[1:] if line)

@@ -143,10 +143,8 @@ def initialize_(
             "without an "
             "example: initialize_(module, example=batch) asks the network what it needs"
         )
-    if bias not in ("zero", "keep"):
-        raise ValueError(f"bias must be 'zero' or 'keep', got {bias!r}")
-    if readout not in ("keep", "draw"):
-        raise ValueError(f"readout must be 'keep' or 'draw', got {readout!r}")
+    _one_of("bias", bias, "zero", "keep")
+    _one_of("readout", readout, "keep", "draw")
     check_choice(norms, example)
     check_progress(progress)
     choices = {} if found is None else choices_of(found, settings, layers or {})
@@ -177,3 +175,8 @@ def initialize_(
         if norms == "scale":
             scale_norms_(plans)
         return report(plans, found)
+
+
+def _one_of(name: str, given: str, *words: str) -> None:
+    if given not in words:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, words))}, got {given!r}")

@@ -111,7 +111,8 @@ class Diagnosis:
         head, *body = _table(self.layers)
         whole = ""
         if len(self.layers) > SCREEN:
-            every = _html.table(head, body)
+            parts = _groups(self.layers, self._blamed())
+            every = "".join(_folded(head, [body[k] for k in part]) for part in parts)
             whole = f"<details><summary>all {len(body)} layers</summary>{every}</details>"
             head, *body = _grouped(self.layers, self._blamed())
         notes = "".join(f"<p>{escape(text)}</p>" for text in (self._cost(), *self.notes))
@@ -185,8 +186,17 @@ def _table(layers: Sequence[LayerDiagnosis]) -> list[list[str]]:
     return rows
 
 
-def _grouped(layers: Sequence[LayerDiagnosis], blamed: Collection[str]) -> list[list[str]]:
-    """As `_table`, with one row for layers in succession that are alike and not blamed."""
+def _folded(head: list[str], rows: list[list[str]]) -> str:
+    """Rows of layers that are alike, folded under the names of the first and the last one."""
+    table = _html.table(head, rows)
+    if len(rows) == 1:
+        return table
+    name = escape(f"{rows[0][0]} ... {rows[-1][0]} ({len(rows)})")
+    return f"<details><summary>{name}</summary>{table}</details>"
+
+
+def _groups(layers: Sequence[LayerDiagnosis], blamed: Collection[str]) -> list[list[int]]:
+    """Places of layers in succession that are alike and not blamed."""
     groups: list[list[int]] = []
     for k, layer in enumerate(layers):
         first = layers[groups[-1][0]] if groups else None
@@ -194,9 +204,14 @@ def _grouped(layers: Sequence[LayerDiagnosis], blamed: Collection[str]) -> list[
         if apart:
             groups.append([])
         groups[-1].append(k)
+    return groups
+
+
+def _grouped(layers: Sequence[LayerDiagnosis], blamed: Collection[str]) -> list[list[str]]:
+    """As `_table`, with one row for each group."""
     head, *rows = _table(layers)
     result = [head]
-    for group in groups:
+    for group in _groups(layers, blamed):
         if len(group) == 1:
             result.append(rows[group[0]])
             continue
