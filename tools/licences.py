@@ -41,10 +41,13 @@ def licence(name: str) -> str:
     """
     said = metadata.metadata(name)
     kinds = [c.split(" :: ")[-1] for c in said.get_all("Classifier") or [] if "License ::" in c]
-    short = (said["License"] or "").strip()
+    # A missing key is None, or an error where importlib_metadata has been imported.
+    expression, short = (
+        said[key].strip() if key in said else "" for key in ("License-Expression", "License")
+    )
     if "\n" in short or len(short) > LONGEST or short.upper() == "UNKNOWN":
         short = ""
-    return said["License-Expression"] or short or "; ".join(kinds) or _title(name)
+    return expression or short or "; ".join(kinds) or _title(name)
 
 
 def _title(name: str) -> str:

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from snnlib import curvature, data, networks, training
 from snnlib.data import Dataset
-from snnlib.experiments.provenance import FIELDS, provenance
+from snnlib.experiments.provenance import FIELDS, RULE, provenance
 from snnlib.experiments.sealed import read_sealed, write_sealed
 
 __all__ = ["INITIALIZATIONS", "build", "measure", "rate_error", "repeat", "run"]
@@ -53,7 +53,8 @@ MEASURED = (
     "smooth_trace_error",
     "weight_rms",
 )
-COLUMNS = ("initialization", "optimizer", "hidden", "epochs", "seed", *MEASURED, *FIELDS)
+ORIGIN = tuple(name for name in FIELDS if name != RULE)
+COLUMNS = ("initialization", "optimizer", "hidden", "epochs", "seed", *MEASURED, *ORIGIN)
 
 
 def rate_error(output: Tensor, targets: Tensor) -> Tensor:

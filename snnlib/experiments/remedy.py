@@ -57,8 +57,8 @@ def heal_(network: nn.Module, batch: Tensor, *, seed: int = 0) -> list[str]:
         >>> from snnlib.networks import mlp
         >>> seeded = torch.Generator().manual_seed(0)
         >>> network = mlp([100] * 8, encode=False, init=None, generator=seeded)
-        >>> heal_(network, torch.randn(4, 8, 100, generator=seeded))
-        ['snnlib.init.initialize_(model, "micheli2024", example=batch)']
+        >>> heal_(network, torch.randn(4, 8, 100, generator=seeded))[0]
+        'snnlib.init.initialize_(model, "micheli2024", example=batch)'
     """
     calls: list[str] = []
     while len(calls) < MOST:

@@ -80,6 +80,8 @@ def rows(protocol: Protocol, size: str, store: Store, *, table: Sequence[Row] = 
         content = store.load(run.key)
         if content is not None:
             origin = {name: content["provenance"].get(name) for name in FIELDS}
+            if origin[RULE] is None:
+                del origin[RULE]
             found.append(condition | content["metrics"] | {"key": run.key} | origin)
         elif run.key in elsewhere:
             row = elsewhere[run.key]
