@@ -79,7 +79,11 @@ def malformed(address: str) -> str:
         (parts.scheme == "https", "is not https"),
         (re.fullmatch(r"([\w-]+\.)+[a-z]{2,}(:\d+)?", parts.netloc), "has no host"),
         (not re.search(r"\s", address), "holds a space"),
-        (not re.search(r"[.,;)\]]$", address) or "(" in address, "ends in punctuation"),
+        # What a query holds is a sentence where a form is filled in.
+        (
+            not re.search(r"[.,;)\]]$", address) or "(" in address or parts.query,
+            "ends in punctuation",
+        ),
         (
             parts.netloc != "doi.org" or re.match(r"/10\.\d{4,9}/\S", parts.path),
             "holds no DOI",

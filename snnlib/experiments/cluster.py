@@ -30,7 +30,7 @@ def connect(address: str, *, timeout: float | None = None) -> Any:
     """A client of the scheduler at an address.
 
     Args:
-        address: "tcp://host:port", or tls.
+        address: ``tcp://host:port``, or tls.
         timeout: Seconds to wait for an answer; None takes `TIMEOUT`.
 
     Raises:

@@ -145,7 +145,7 @@ def work(
         store: Where results are and go. On a cluster they come back and are stored here.
         jobs: Processes on this machine; more than one need joblib.
         threads: Threads of each run; None takes 1, or on a cluster those of the worker.
-        cluster: Address of a Dask scheduler, "tcp://host:port"; None stays on this machine.
+        cluster: Address of a Dask scheduler, ``tcp://host:port``; None stays on this machine.
         minutes: After so many no further run is begun; None has no end.
         on_result: Called after each run with its stored content.
         train: What turns settings into metrics.
