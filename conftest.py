@@ -165,7 +165,8 @@ class Keeper:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Give each test global random numbers of its own: the same in every run and order."""
-    seed = zlib.crc32(item.nodeid.encode()) ^ int(os.environ.get("SNNLIB_SEED", "0"))
+    base = int(os.environ.get("SNNLIB_SEED", "0")) % 2**32  # any integer; NumPy takes 32 bits
+    seed = zlib.crc32(item.nodeid.encode()) ^ base
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)

@@ -6,7 +6,7 @@ it, with that library's own weights at the start: `untouched`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -56,11 +56,16 @@ def ordinary(name: str, seed: int) -> nn.Module:
         >>> network(torch.zeros(4, 2, 1, 8, 8)).shape
         torch.Size([4, 2, 10])
     """
-    if name not in ORDINARY:
-        raise ValueError(f"name must be one of {', '.join(ORDINARY)}, got {name!r}")
+    return built(ORDINARY, name, seed)
+
+
+def built(networks: Mapping[str, Ordinary], name: str, seed: int) -> nn.Module:
+    """One of some networks by its name, drawn from a seed; a `ValueError` if there is none."""
+    if name not in networks:
+        raise ValueError(f"name must be one of {', '.join(networks)}, got {name!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ORDINARY[name].build()
+        return networks[name].build()
 
 
 # --- snnTorch: layers that keep their state, one step per call -----------------------------------

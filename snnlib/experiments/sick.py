@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnlib._extras import require
-from snnlib.experiments.ordinary import CLASSES, SIDE, Ordinary
+from snnlib.experiments.ordinary import CLASSES, SIDE, Ordinary, built
 
 __all__ = ["SICK", "sick"]
 
@@ -40,11 +40,7 @@ def sick(name: str, seed: int) -> nn.Module:
         >>> sick("attention", seed=0)(torch.rand(3, 1, 8, 8)).shape
         torch.Size([4, 3, 10])
     """
-    if name not in SICK:
-        raise ValueError(f"name must be one of {', '.join(SICK)}, got {name!r}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SICK[name].build()
+    return built(SICK, name, seed)
 
 
 class PooledCurrents(nn.Module):
