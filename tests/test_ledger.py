@@ -14,6 +14,7 @@ from scipy.stats import ttest_ind
 
 from snnlib import ledger
 from snnlib._significance import critical_value, detectable_shift
+from snnlib.ledger.decide import decide, is_zero
 from snnlib.ledger.provenance import notebook_slice
 
 CLAIMS = """
@@ -87,6 +88,24 @@ def test_undecided_is_an_error_not_a_pass(claims):
     f = sp.Function("f")
     with pytest.raises(ValueError, match="undecided"):
         ledger.prove("paper.inverse", 1 / (s.n * s.p) + f(s.x) - f(s.x + 1))
+
+
+def test_a_sum_over_an_index_can_be_refuted():
+    """A wrong bound, sign or factor has a witness; what is right is never taken for wrong."""
+    w, x = sp.IndexedBase("w"), sp.IndexedBase("x")
+    j, n = sp.symbols("j n", integer=True, positive=True)
+    total = sp.Sum(w[j] * x[j], (j, 1, n))
+    assert is_zero(3 * total - sp.Sum(3 * w[j] * x[j], (j, 1, n))).truth
+    for wrong in (
+        sp.Sum(w[j] * x[j], (j, 2, n)),
+        sp.Sum(-w[j] * x[j], (j, 1, n)),
+        sp.Sum(w[j] * x[j], (j, 1, n)) * sp.Rational(21, 20),
+        sp.Sum(w[j] * x[j + 1], (j, 1, n)),
+    ):
+        decision = is_zero(total - wrong)
+        assert decision.truth is False and " at n = " in decision.reason
+    assert decide(sp.Gt(sp.Sum(w[j], (j, 1, n)), 0)).truth is False
+    assert decide(sp.Ge(sp.Sum(w[j] ** 2, (j, 1, n)), 0)).truth is None
 
 
 def test_hold_decides_and_compares_with_the_printed_relation(claims):
@@ -509,6 +528,14 @@ def test_a_derivation_cannot_start_from_the_printed_statement(claims, cheat):
         (["a = 1", "x = [2]", "y = 0\nfor a in x:\n    y += a", "prove('c', y)"], (2, 3, 4)),
         (["a = 1", "def f(b):\n    a = b\n    return a", "prove('c', f(2))"], (2, 3)),
         (["def f():\n    return g()", "def g():\n    return 1", "prove('c', f())"], (1, 2, 3)),
+        (["def f():\n    return g + y", "g = 1", "y = 2", "prove('c', f())"], (1, 2, 3, 4)),
+        # what a function reads may have changed since it was written down
+        (["y = []", "def f():\n    return y", "y.append(1)", "prove('c', f())"], (1, 2, 3, 4)),
+        (["y = []", "f = lambda: y", "y.append(1)", "prove('c', f())"], (1, 2, 3, 4)),
+        (
+            ["y = 0", "def f():\n    return y", "y = 1", "a = f()", "y = 2", "prove('c', a)"],
+            (1, 2, 3, 4, 6),
+        ),
         # a value that another one has taken the place of does not count
         (["a = 1", "a = 2", "prove('c', a)"], (2, 3)),
         (["a = 1", "a += 2", "prove('c', a)"], (1, 2, 3)),
