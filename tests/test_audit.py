@@ -108,6 +108,21 @@ def test_the_sides_of_a_typed_relation_are_no_premises():
     assert ast.unparse(error.program[0]) == "a = f(2 * x * sp.Rational(-21, 20))"
 
 
+def test_an_error_in_zero_is_not_zero(run):
+    """A start from rest is a premise, of which 5 % more would be none less."""
+    source = """
+s = ledger.symbols("paper")
+t = sp.Symbol("t")
+rest = sp.Integer(0)
+grown = sp.integrate(s.n + rest, (t, 0, s.p))
+ledger.prove("paper.variance", grown)
+"""
+    tried = {each["was"]: each for each in run(source, "prove", "paper.variance")["tried"]}
+    assert tried["0"]["planted"] == "0 + 1" and tried["0"]["breaks"]
+    assert tried["sp.Integer(0)"]["planted"] == "sp.Rational(1, 20)"
+    assert tried["sp.Integer(0)"]["breaks"]
+
+
 def test_an_error_is_planted_only_where_the_run_came_by_with_a_symbolic_value(run):
     """Numbers, other branches and the chapter's own assertions are no premises."""
     source = DERIVED.replace(

@@ -204,6 +204,49 @@ def test_a_network_that_cannot_be_stepped_is_refused(network, message, digits):
         torch.testing.assert_close(made.state_dict(), before, rtol=0, atol=0)
 
 
+class AddsTime(nn.Module):
+    """The images are repeated over time in `forward`, as tutorials of whole sequences do."""
+
+    def __init__(self, *layers, steps=3):
+        super().__init__()
+        self.rows, self.steps = nn.Sequential(*layers), steps
+
+    def forward(self, x):
+        return self.rows(x.unsqueeze(0).repeat(self.steps, *[1] * x.dim()))
+
+
+def adds_time(library):
+    if library == "ours":
+        inner = mlp([64, 30, 10], threshold=0.3, encode=False)
+        return AddsTime(nn.Flatten(2), inner)
+    from spikingjelly.activation_based import functional, layer, neuron
+
+    network = AddsTime(
+        layer.Conv2d(1, 4, 3, padding=1, bias=False), layer.BatchNorm2d(4), neuron.IFNode(),
+        layer.MaxPool2d(2, 2), layer.Flatten(), layer.Linear(64, 10), neuron.IFNode(),
+    )  # fmt: skip
+    functional.set_step_mode(network, "m")
+    return network
+
+
+@pytest.mark.parametrize("library", ["SpikingJelly", "ours"])
+def test_a_network_that_adds_its_time_axis_is_told_from_one_that_is_broken(library, digits):
+    pytest.importorskip(LIBRARIES.get(library, "snnlib"))
+    for call in (fit, evaluate):
+        network = adds_time(library)
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        more = {"progress": False} if call is fit else {}
+        with pytest.raises(ValueError, match=r'makes its time steps itself .*encoding="none"'):
+            call(network, digits, steps=4, **more)
+        torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+        call(network, digits.take(64), encoding="none", **more, **({"epochs": 1} if more else {}))
+    with pytest.raises(ValueError, match=r"without a time axis, \[batch, ...\]"):
+        run(adds_time(library), digits.inputs[:5].expand(4, -1, -1, -1, -1))
+    with pytest.raises((RuntimeError, ValueError)) as error:  # what runs neither way
+        run(adds_time(library), digits.inputs[:5, :, :3, :7].expand(4, -1, -1, -1, -1))
+    assert "itself" not in str(error.value)
+
+
 def test_what_counts_may_be_picked_and_a_sum_over_time_is_an_output(digits):
     network = built("snnTorch MLP, loop inside")
     spikes = evaluate(network, digits, encoding="none")

@@ -232,7 +232,7 @@ def _wrong(kind: str, node: ast.expr, call: str) -> ast.expr:
             new = f"({text.replace('sp.oo', '3').replace('oo', '3')})"
         else:
             new = f"(({text}) + 1)"
-    elif text == "0":
+    elif text in ("0", "sp.Integer(0)"):
         new = "sp.Rational(1, 20)"
     else:
         new = f"(({text}) * sp.Rational({error}, 20))"

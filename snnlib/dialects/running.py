@@ -138,15 +138,46 @@ def _called(network: nn.Module, arguments: tuple[Any, ...], time: Time, **state:
     try:
         return network(*arguments, **state)
     except Exception as error:
+        whole = all(f.sequence for m in network.modules() if (f := form_of(m)))
+        if whole and time != "outside" and _adds_time(network, arguments):
+            raise ValueError(
+                f"network makes its time steps itself and was given them ({_brief(error)}): give "
+                "it the batch without a time axis, [batch, ...]; snnlib.training.fit and evaluate "
+                'do so with encoding="none"'
+            ) from error
         what = mend(network, arguments, error)
         if not what and isinstance(error, ValueError):
             raise  # which says what is wrong
-        if not what and all(f.sequence for m in network.modules() if (f := form_of(m))):
+        if not what and whole:
             raise  # there is no choice of who loops
         asked = "" if time == "auto" else f' with time="{time}"'
         raise ValueError(
             f"network does not run on the batch{asked} ({_brief(error)}): {what or CHOOSE}"
         ) from error
+
+
+def _adds_time(network: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    """Whether it runs on one step, of which its spiking layers get several."""
+    first = next((a for a in arguments if isinstance(a, Tensor)), None)
+    if first is None or first.dim() < 3:
+        return False
+    seen: list[torch.Size] = []
+
+    def look(module: nn.Module, args: Any) -> None:
+        seen.extend(a.shape for a in args[:1] if isinstance(a, Tensor))
+
+    with ExitStack() as stack:
+        stack.enter_context(untouched(network))
+        stack.enter_context(at_rest(network))
+        stack.enter_context(torch.no_grad())
+        for module in network.modules():
+            if form_of(module):
+                stack.callback(module.register_forward_pre_hook(look).remove)
+        try:
+            network(*_at(arguments, 0))
+        except Exception:
+            return False
+    return bool(seen) and all(len(s) > 1 and s[1] == first.shape[1] for s in seen[:1])
 
 
 def _at(arguments: tuple[Any, ...], step: int) -> tuple[Any, ...]:

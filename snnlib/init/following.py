@@ -20,7 +20,7 @@ from snnlib.init.connection import Connection
 from snnlib.init.flow import Flow, passed, source
 from snnlib.init.intake import Watched, intake_of, longer
 from snnlib.init.inventory import Inventory, Weight
-from snnlib.init.operations import flow_of, result_of
+from snnlib.init.operations import flow_of, remember, result_of
 
 DATA = "data"
 Origins: TypeAlias = dict[Any, None]  # an ordered set of modules, parameters and `DATA`
@@ -151,8 +151,8 @@ class _Observer(TorchFunctionMode):
         if takes and module not in self.found.returning:
             return  # its own weights take the input
         for origin in origins:
-            if origin in self.uses:
-                self.uses[origin].drives[module] = None
+            if origin in self.uses or origin in self.found.weights:  # a loop's weight runs later
+                self.uses.setdefault(origin, _Use()).drives[module] = None
 
     def leave_weight(self, module: nn.Module, args: Any, output: Any) -> None:
         _mark(output, source(module))
@@ -191,7 +191,7 @@ def _origins(tree: Any) -> Origins:
 def _mark(tree: Any, flow: Flow) -> None:
     for leaf in tree_leaves(tree):
         if isinstance(leaf, Tensor) and not isinstance(leaf, nn.Parameter):
-            leaf._snnlib_flow = flow  # type: ignore[attr-defined]
+            remember(leaf, flow)
 
 
 def by_execution(found: Inventory, example: Any, time: Time) -> list[Connection]:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from snnlib.init.flow import Flow, affine, mixed, passed, sum_of
 
-__all__ = ["flow_of", "result_of"]
+__all__ = ["flow_of", "remember", "result_of"]
 
 SHAPE = frozenset(
     [
@@ -151,6 +151,12 @@ NORMS = frozenset(
 def flow_of(value: Any) -> Flow | None:
     """The flow that a tensor remembers."""
     return getattr(value, "_snnlib_flow", None)
+
+
+def remember(value: Tensor, flow: Flow) -> Tensor:
+    """The tensor, which remembers a flow from now on."""
+    value._snnlib_flow = flow  # type: ignore[attr-defined]
+    return value
 
 
 def result_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flow | None:

@@ -113,6 +113,36 @@ class LeakyIntegrator(Saved):
             current = current * gain
         return leaky_sum(current, leak) + rest
 
+    def step(
+        self, current: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Potentials after one step, for who loops over time.
+
+        Args:
+            current: Input current of the step, [batch, features...].
+            state: What the step before returned; None at the first.
+
+        Returns:
+            The potential, and the synaptic current and membrane to go on with.
+
+        Example:
+            >>> import torch
+            >>> layer = LeakyIntegrator(leak=0.5, synapse_leak=0.25, delay=0.5)
+            >>> x, state, found = torch.ones(3, 1, 1), None, []
+            >>> for now in x:
+            ...     potential, state = layer.step(now, state)
+            ...     found.append(potential)
+            >>> torch.equal(torch.stack(found), layer(x))
+            True
+        """
+        leak, synapse_leak, gain, delay, rest = (
+            fitted(name, getattr(self, name), current[None]) for name in (*_NAMES, "rest")
+        )
+        before, membrane = (torch.zeros_like(current),) * 2 if state is None else state
+        synapse = synapse_leak * before + current
+        membrane = leak * membrane + gain * (synapse + delay * (before - synapse))
+        return membrane + rest, (synapse, membrane)
+
     def saved_settings(self) -> dict[str, Any]:
         """The constants that are plain numbers; see `Saved`."""
         return {name: described(getattr(self, name)) for name in (*_NAMES, "rest")}

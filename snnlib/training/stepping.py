@@ -67,7 +67,9 @@ class Stepper:
         """
         if not self.checked and not self.plain:
             self._check(current)
-        run_alone = self.network if self.plain else partial(run, self.network, time=self.time)
+        # The first run says what is wrong with a batch; ours are called as they are afterwards.
+        alone = self.plain and self.checked
+        run_alone = self.network if alone else partial(run, self.network, time=self.time)
         output = self._picked(run_alone(current))
         if output.dim() == 2 and len(output) == len(targets):
             output = output[None]  # summed over time by the network

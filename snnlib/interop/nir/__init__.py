@@ -23,16 +23,17 @@ The steps that can be asked for (`STEPS`) differ in β, α, f and d::
 For the LIF node "exponential" is exact already. An IF node is a neuron with leak 1 and gain r Δt.
 
 Where v_leak is not v_reset, v is counted from v_reset, and a constant current of (v_leak - v_reset)
-/ r (`Drive`) pulls it to v_leak. Spikes on recurrent connections arrive one step later. What else
-NIR leaves open (what a spike does within its step, whether the membrane sees the current of this
-step or of the last one, where the potential starts) has the names of known simulators
+/ r (`Drive`) pulls it to v_leak. What leads back in a loop arrives one step later (`Branched`).
+What else NIR leaves open (what a spike does within its step, whether the membrane sees the current
+of this step or of the last one, where the potential starts) has the names of known simulators
 (`SIMULATORS`).
 
 What NIR does not have is not exported: surrogate derivatives and whether a value is learned, the
 state before the first step, resets by subtraction (see `to_nir`).
 """
 
-from snnlib.interop.nir.layers import Branched, Chain, Drive, Scale, SumPool2d
+from snnlib.interop.nir.branched import Branched
+from snnlib.interop.nir.layers import Chain, Drive, Scale, SumPool2d
 from snnlib.interop.nir.reading import from_nir
 from snnlib.interop.nir.simulators import SIMULATORS, Convention
 from snnlib.interop.nir.time_step import STEPS

@@ -7,10 +7,9 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from snnlib._extras import require
+from snnlib.interop.nir.order import components, ordered
 
 __all__ = ["Graph", "flattened", "load"]
 
@@ -20,10 +19,11 @@ class Graph(NamedTuple):
 
     Attributes:
         nodes: Nodes by name, without input and output.
-        sources: For each node the names of those that lead to it; "" is the input.
+        sources: For each node, in the order in which a step runs them, the names of those that
+            lead to it; "" is the input. One that does not stand before it leads back.
         outputs: Names of the nodes that lead to the output.
-        loops: For neurons with recurrent connections the node that leads back, by the name of the
-            neurons; None is an edge from the neurons to themselves.
+        loops: For neurons that have one way back and no other loop the node that leads back, by
+            the name of the neurons; None is an edge from the neurons to themselves.
         shape: Shape of one input, as the graph says; None if it does not.
     """
 
@@ -80,7 +80,7 @@ def flattened(nir: Any, graph: Any) -> Graph:
 
     Raises:
         ValueError: If it has not one input and one output, an edge to no node, a node that the
-            input does not reach, or a loop that is not one layer of neurons with one way back.
+            input does not reach, or a loop without neurons.
     """
     nodes, edges = _inlined(nir, graph, "")
     ends = {
@@ -96,21 +96,18 @@ def flattened(nir: Any, graph: Any) -> Graph:
         if target == start or source == end:
             raise ValueError(f"graph must not have an edge from {source!r} to {target!r}")
         into[target].append("" if source == start else source)
-    loops = _loops(nir, nodes, edges)
+    # Names in the order in which edges lead to them: `to_nir` writes them in that of a step.
+    rank = list(dict.fromkeys([target for _, target in edges] + list(nodes)))
+    rank = [name for name in rank if name not in (start, end)]
+    loops = _loops(nir, nodes, rank, edges)
     for neurons, back in loops.items():
         into[neurons] = [source for source in into[neurons] if source not in (back, neurons)]
         if back is not None:
             del into[back]
-    order: list[str] = []
-    todo = [name for name in into if name not in (start, end)]
-    while ready := [n for n in todo if into[n] and {*into[n]} <= {"", *order}]:
-        order += ready
-        todo = [name for name in todo if name not in ready]
-    if todo:
-        raise ValueError(
-            f"graph must lead from its input to each node, got nodes beside it: "
-            f"{', '.join(sorted(todo))}"
-        )
+            rank.remove(back)
+    _check_reached(into, rank)
+    between = [(source, name) for name in rank for source in into[name]]
+    order = [name for group in ordered(rank, between) for name in group]
     if not into[end] or not {*into[end]} <= {"", *order}:
         raise ValueError("graph must end in an output, got no edge to it")
     given = nodes[start].input_type["input"]
@@ -163,34 +160,39 @@ def _bypassed(edges: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
     return rest + [(a, b) for a in sources for b in targets]
 
 
-def _loops(nir: Any, nodes: dict[str, Any], edges: list[tuple[str, str]]) -> dict[str, str | None]:
-    """The loops: neurons, and the weights that lead from them to them."""
-    names = list(nodes)
-    place = {name: i for i, name in enumerate(names)}
-    pairs = np.array([(place[a], place[b]) for a, b in edges]).reshape(-1, 2)
-    matrix = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(names),) * 2)
-    count, label = connected_components(matrix, directed=True, connection="strong")
-    found: dict[str, str | None] = {}
-    for group in range(count):
-        members = [names[i] for i in np.flatnonzero(label == group)]
-        alone = members[0]
-        if len(members) == 1 and (alone, alone) not in edges:
-            continue
-        neurons = [n for n in members if isinstance(nodes[n], (nir.LIF, nir.CubaLIF, nir.IF))]
-        others = [n for n in members if n not in neurons]
-        known = all(isinstance(nodes[n], (nir.Linear, nir.Affine, nir.Scale)) for n in others)
-        within = [e for e in edges if e[0] in members and e[1] in members]
-        astray = [e for e in edges if (e[0] in others) != (e[1] in others) and e not in within]
-        if (
-            len(neurons) != 1
-            or len(others) > 1
-            or not known
-            or astray
-            or (len(within) != (2 if others else 1))
-        ):
+def _check_reached(into: dict[str, list[str]], names: list[str]) -> None:
+    """Refuse nodes that nothing leads to from the input."""
+    reached, beside = {""}, set(names)
+    while now := {name for name in beside if not reached.isdisjoint(into[name])}:
+        reached |= now
+        beside -= now
+    if beside:
+        raise ValueError(
+            f"graph must lead from its input to each node, got nodes beside it: "
+            f"{', '.join(sorted(beside))}"
+        )
+
+
+def _loops(
+    nir: Any, nodes: dict[str, Any], names: list[str], edges: list[tuple[str, str]]
+) -> dict[str, str | None]:
+    """Neurons with one way back and no other loop, and the weights of that way."""
+    neurons = (nir.LIF, nir.CubaLIF, nir.IF)
+    still = [n for n in names if not isinstance(nodes[n], (*neurons, nir.LI, nir.CubaLI, nir.I))]
+    for group in components(still, edges):
+        if len(group) > 1 or (group[0], group[0]) in edges:
             raise ValueError(
-                f"graph has a loop through {', '.join(sorted(members))}; known is one LIF, CubaLIF "
-                "or IF node with one Linear, Affine or Scale node that leads back to it"
+                f"graph has a loop through {', '.join(sorted(group))} alone, where nothing takes "
+                "time: a loop must hold a LIF, CubaLIF, IF, LI, CubaLI or I node"
             )
-        found[neurons[0]] = others[0] if others else None
+    found: dict[str, str | None] = {}
+    for members in components(names, edges):
+        within = [e for e in edges if e[0] in members and e[1] in members]
+        firing = [n for n in members if isinstance(nodes[n], neurons)]
+        others = [n for n in members if n not in firing]
+        known = all(isinstance(nodes[n], (nir.Linear, nir.Affine, nir.Scale)) for n in others)
+        astray = [e for e in edges if (e[0] in others) != (e[1] in others) and e not in within]
+        one = len(firing) == 1 and len(others) <= 1 and known and not astray
+        if one and len(within) == len(others) + 1:
+            found[firing[0]] = others[0] if others else None
     return found

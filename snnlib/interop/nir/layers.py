@@ -1,8 +1,7 @@
-"""What NIR has and torch has no layer for, and networks that are no plain row of layers."""
+"""What NIR has and torch has no layer for, and rows of layers that keep a graph's precision."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from snnlib.networks.feed_forward import ROWS
 from snnlib.neurons._checks import fitted
 from snnlib.neurons._settings import brief
 
-__all__ = ["Branched", "Chain", "Drive", "Scale", "SumPool2d", "over_time"]
+__all__ = ["Chain", "Drive", "Promoting", "Scale", "SumPool2d", "over_time"]
 
 
 class Scale(nn.Module):
@@ -87,7 +86,7 @@ class Drive(nn.Module):
         return f"rest={brief(self.rest, False)}"
 
 
-class _Promoting(nn.Module):
+class Promoting(nn.Module):
     """A network that computes in the wider of its weights' precision and its input's.
 
     Attributes:
@@ -96,7 +95,7 @@ class _Promoting(nn.Module):
 
     input_shape: tuple[int, ...] | None = None
 
-    def _promoted(self, current: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def promoted(self, current: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The input in that precision, and the weights if they are not in it."""
         if not current.is_floating_point():
             return current, {}
@@ -109,7 +108,7 @@ class _Promoting(nn.Module):
         return current.to(wide), {name: p.to(wide) for name, p in self.named_parameters()}
 
 
-class Chain(FeedForward, _Promoting):
+class Chain(FeedForward, Promoting):
     """A row of layers from a NIR graph.
 
     NIR holds weights in one precision and neurons in another; the row computes in the wider of the
@@ -118,48 +117,10 @@ class Chain(FeedForward, _Promoting):
 
     def forward(self, current: Tensor) -> Tensor:
         """Output of the last layer, [T, batch, ...]; see `snnlib.networks.FeedForward`."""
-        current, wider = self._promoted(current)
+        current, wider = self.promoted(current)
         if wider:
             return torch.func.functional_call(self, wider, (current,))
         return super().forward(current)
-
-
-class Branched(_Promoting):
-    """The network of a NIR graph with branches: each layer gets the sum of what leads to it.
-
-    Args:
-        layers: Layers by name, each after those that lead to it.
-        sources: For each layer the names of those that lead to it; "" is the input.
-        outputs: Names of the layers whose sum is the output.
-
-    Example:
-        >>> add = Branched({"a": nn.Identity(), "b": nn.Identity()}, {"a": [""], "b": ["", "a"]},
-        ...                ["b"])
-        >>> add(torch.ones(1, 1, 2)).tolist()
-        [[[2.0, 2.0]]]
-    """
-
-    def __init__(
-        self,
-        layers: Mapping[str, nn.Module],
-        sources: Mapping[str, Sequence[str]],
-        outputs: Sequence[str],
-    ) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.sources = {name: list(sources[name]) for name in layers}
-        self.outputs = list(outputs)
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Output of the graph, [T, batch, ...]."""
-        current, wider = self._promoted(current)
-        if wider:
-            return torch.func.functional_call(self, wider, (current,))
-        found = {"": current}
-        for name, sources in self.sources.items():
-            found[name] = over_time(self.get_submodule(name), _sum(found, sources))
-        return _sum(found, self.outputs)
 
 
 def over_time(layer: nn.Module, current: Any) -> Any:
@@ -167,10 +128,3 @@ def over_time(layer: nn.Module, current: Any) -> Any:
     if isinstance(layer, ROWS):
         return layer(current.flatten(0, 1)).unflatten(0, current.shape[:2])
     return layer(current)
-
-
-def _sum(found: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    total = found[names[0]]
-    for name in names[1:]:
-        total = total + found[name]
-    return total

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from snnlib._extras import require
+from snnlib.interop.nir.branched import Branched
 from snnlib.interop.nir.graph_in import Graph, flattened, load
-from snnlib.interop.nir.layers import Branched, Chain, Scale, SumPool2d
+from snnlib.interop.nir.layers import Chain, Scale, SumPool2d
 from snnlib.interop.nir.neuron_in import Feedback, integrator, neuron
 from snnlib.interop.nir.simulators import Convention, convention
 from snnlib.interop.nir.time_step import Step, check_step
@@ -48,8 +49,9 @@ def from_nir(
 
     Args:
         graph: A `nir.NIRGraph` with one input and one output, or the path of a file. Sub-graphs
-            and branches are fine; where several nodes lead to one, it gets their sum. A loop must
-            be one layer of neurons with one way back, which takes a step.
+            and branches are fine; where several nodes lead to one, it gets their sum. What leads
+            back takes a step: in a loop the edges back to the node where it is entered (of several
+            the one that an edge leads to first).
         dt: Length Δt > 0 of a time step, in the unit of the graph's time constants. None: that
             which `to_nir` has noted; other graphs need it (snnTorch and SpikingJelly write for
             1e-4, sinabs for 1).
@@ -114,16 +116,19 @@ def _network(nir: Any, graph: Graph, dt: float, how: Convention, fixed: frozense
     """Layers of the nodes, in a row or with branches."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     sources: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
     last = {"": ""}  # of each node, the layer that sends on what it does
-    for name, before in graph.sources.items():
-        made = _layers(nir, name, graph, dt, how, fixed)
-        given = [last[source] for source in before]
-        short = _short(name, graph.loops.get(name))
-        for end, layer in made:
+    for name in graph.sources:
+        given: list[str] = []
+        for end, layer in _layers(nir, name, graph, dt, how, fixed):
+            short = _short(name, graph.loops.get(name))
             own = free((short + end).replace(".", "_"), layers, *dir(FeedForward))
             layers[own], sources[own] = layer, given
             given = [own]
+            first.setdefault(name, own)
         last[name] = given[0]
+    for name, before in graph.sources.items():
+        sources[first[name]] = [last[source] for source in before]
     outputs = [last[name] for name in graph.outputs]
     row = ["", *layers]
     if outputs == row[-1:] and all(sources[name] == [before] for before, name in pairwise(row)):

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from snnlib._extras import require
+from snnlib.interop.nir.branched import Branched
 from snnlib.interop.nir.input_shape import checked_shape, input_shape
-from snnlib.interop.nir.layers import Branched, Chain, Drive, Scale, over_time
+from snnlib.interop.nir.layers import Chain, Drive, Scale, over_time
 from snnlib.interop.nir.neuron_out import feedback_node, is_threshold, membrane_node, neuron_node
 from snnlib.interop.nir.time_step import Step, check_step
 from snnlib.interop.nir.values import BIAS, DT, STEP, check_positive, free, plain
@@ -101,11 +102,12 @@ _LEFT_OUT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class _Place(NamedTuple):
-    """A layer, its qualified name, and those that lead to it ("" is the input)."""
+    """A layer, its qualified name, those that lead to it ("" is the input), and back to it."""
 
     name: str
     layer: nn.Module
     sources: list[str]
+    back: list[str]
 
 
 class _How(NamedTuple):
@@ -121,14 +123,16 @@ class _How(NamedTuple):
 def _places(network: nn.Module) -> list[_Place]:
     """The layers in the order of their inputs."""
     if isinstance(network, Branched):
-        return [
-            _Place(name, network.get_submodule(name), sources)
-            for name, sources in network.sources.items()
-        ]
+        places = []
+        for name, sources in network.sources.items():
+            back = network.back(name)
+            given = [source for source in sources if source not in back]
+            places.append(_Place(name, network.get_submodule(name), given, back))
+        return places
     found: list[_Place] = []
     for name, layer in _layers(network):
         if not isinstance(layer, _LEFT_OUT):
-            found.append(_Place(name, layer, [found[-1].name if found else ""]))
+            found.append(_Place(name, layer, [found[-1].name if found else ""], []))
     return found
 
 
@@ -155,6 +159,9 @@ class _Growing:
         self.last: dict[str, list[str]] = {"": ["input"]}  # the nodes that send on a layer's output
         self.shapes: dict[str, tuple[int, ...]] = {"": shape}
         self.drives: dict[str, Drive] = {}  # those that wait for their neurons
+        self.held: dict[str, list[str]] = {}  # what leads back to them
+        self.waiting: dict[str, list[str]] = {}  # what leads back to nodes
+        self.takes: dict[str, tuple[int, ...]] = {}  # shape of what enters a node
 
     def add(self, place: _Place) -> None:
         """The nodes of a layer, and the edges to them."""
@@ -172,7 +179,9 @@ class _Growing:
                 "a Drive, which is the potential that neurons leak to"
             )
         before = [node for source in place.sources for node in self.last[source]]
+        back = place.back + [b for s in place.sources if s in self.drives for b in self.held[s]]
         if isinstance(place.layer, Drive):
+            self.held[place.name] = back
             self.drives[place.name] = place.layer
             self.last[place.name], self.shapes[place.name] = before, shape
             return
@@ -189,6 +198,8 @@ class _Growing:
             self.nodes[name] = node
         self.edges += [(source, name) for source in before]
         self.last[place.name] = [name]
+        self.waiting[name] = back
+        self.takes[name] = shape
 
     def _loop(self, place: _Place, node: Any) -> str:
         """Neurons and their way back; the name of what the input enters."""
@@ -214,6 +225,14 @@ class _Growing:
             raise ValueError(
                 "network must not end in a Drive, which is the potential that neurons leak to"
             )
+        for node, back in self.waiting.items():
+            for source in back:
+                if self.shapes[source] != self.takes[node]:
+                    raise ValueError(
+                        f"layer {source!r} must lead back to {node!r} with its shape "
+                        f"{list(self.takes[node])}, got {list(self.shapes[source])}"
+                    )
+                self.edges += [(own, node) for own in self.last[source]]
         shape = self.shapes[outputs[0]]
         self.nodes["output"] = self.how.nir.Output(np.array(shape))
         self.edges += [(node, "output") for name in outputs for node in self.last[name]]
