@@ -148,7 +148,7 @@ def said_after(tab, place, *keys):
 def numbers(text):
     """Numbers of a sentence; a power of ten is written as such."""
     plain = re.sub(r"·10(\S+?)(?=[,;\s]|$)", lambda m: "e" + m[1].translate(LOWERED), text)
-    return [float(x) for x in re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", plain)]
+    return [float(x) for x in re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", plain)]
 
 
 LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -189,8 +189,8 @@ def test_said_height_changes_size_and_not_coherence(program):
         after, (_, _, higher) = said_after(tab, place, "", "", "ArrowRight")
     (coherence, size), (same, larger) = numbers(before), numbers(after)
     assert same == coherence
-    layers = 20
-    ratio = (float(higher) / float(height)) ** (2 * layers)
+    slopes = 1 + 20  # the first layer's own, and those of the layers behind it
+    ratio = (float(higher) / float(height)) ** (2 * slopes)
     assert larger / size == pytest.approx(ratio, rel=0.1)  # two digits are said
 
 

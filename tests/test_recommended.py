@@ -145,6 +145,98 @@ def test_exceptions_count_where_the_network_is_drawn():
     assert rows[2].gain == pytest.approx(2.0)
 
 
+def quiet_output(threshold):
+    """Hidden neurons that fire, and an output whose threshold its currents hardly reach."""
+    network = stack(3, threshold=0.3)
+    network.lif3 = LIF(threshold=threshold, leak=0.6)
+    return network
+
+
+def test_an_output_that_counts_no_spike_is_woken_although_the_network_learns():
+    network = quiet_output(3.0)
+    before = kept(network)
+    assert mean_rate(network, network.lif3, EXAMPLE) == 0
+    report = initialize_(network, example=EXAMPLE)
+    assert "learns" in report.said and "Its output lif3 was silent" in report.said
+    assert 0.8 * RATE <= mean_rate(network, network.lif3, EXAMPLE) <= 1.25 * RATE
+    changed = {n for n, value in kept(network).items() if not torch.equal(value, before[n])}
+    assert changed == {"linear3.weight"}
+    ratio = network.linear3.weight / before["linear3.weight"]  # one factor, which is reported
+    assert float(ratio.std()) < 1e-5 * float(ratio.mean())
+    assert f"silent: scaled by {float(ratio.mean()):.3g} (rate" in report[-1].note
+    assert report[0].note.startswith("left as it is: the network learns")
+    for kind in ({"linear3": None}, {"linear*": None}):
+        network = quiet_output(3.0)
+        report = initialize_(network, example=EXAMPLE, layers=kind)
+        assert torch.equal(network.linear3.weight, before["linear3.weight"])
+        assert report.said.startswith("Nothing needs to be done")
+    network = quiet_output(3.0)
+    network.linear3.weight.requires_grad_(False)
+    assert initialize_(network, example=EXAMPLE).said.startswith("Nothing needs to be done")
+
+
+def test_an_output_that_fires_now_and_then_is_left():
+    """It learns as it is: no rule touches what the suite has judged."""
+    network = quiet_output(0.9)
+    rate = mean_rate(network, network.lif3, EXAMPLE)
+    assert 0 < rate < 0.05
+    assert initialize_(network, example=EXAMPLE).said.startswith("Nothing needs to be done")
+
+
+class Pools(nn.Module):
+    """The largest of 16 currents drives neurons with a low threshold."""
+
+    def __init__(self, bias=True, threshold=0.0):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 20, 3, padding=1, bias=bias)
+        self.pool, self.lif = nn.MaxPool2d(4), LIF(threshold=threshold, leak=0.9)
+        self.fc, self.out = nn.Linear(20 * 9, 10), LIF(threshold=0.1, leak=0.9)
+
+    def forward(self, x):
+        current = self.pool(self.conv(x.flatten(0, 1))).unflatten(0, x.shape[:2])
+        return self.out(self.fc(self.lif(current).flatten(2)))
+
+
+def pools(**settings):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return Pools(**settings)
+
+
+IMAGES = torch.randn(5, 7, 1, 12, 12, generator=seeded(4))
+
+
+@pytest.mark.parametrize("method", [None, "micheli2024", "kaiming"])
+def test_a_mean_that_max_pooling_adds_does_not_saturate(method):
+    network = pools()
+    if method is None:
+        assert mean_rate(network, network.lif, IMAGES) > 0.9
+    report = initialize_(network, method, example=IMAGES, generator=seeded(1))
+    for layer in (network.lif, network.out):
+        assert 0.05 < mean_rate(network, layer, IMAGES) < 0.9
+    assert "max pooling shifts its currents by" in report[0].note
+    assert "its bias shifts them back" in report[0].note
+    if method is None:
+        assert "conv shifts back what max pooling shifted" in report.said
+    # The mean is gone, by a bias that all channels share beside the one that they had.
+    current = network.pool(network.conv(IMAGES.flatten(0, 1)))
+    assert abs(float(current.mean())) < 1e-4 * float(current.std())
+    moved = network.conv.bias - (pools().conv.bias if method is None else 0)
+    assert float(moved.detach().std()) < 1e-5 * abs(float(moved.mean()))
+
+
+def test_without_a_bias_the_report_says_what_is_missing():
+    network = pools(bias=False)
+    before = kept(network)
+    report = initialize_(network, example=IMAGES)
+    torch.testing.assert_close(kept(network), before, rtol=0, atol=0)
+    assert "there is no bias to shift them back: give it one" in report[0].note
+    for settings in ({"bias": "keep"}, {"layers": {"conv": None}}):
+        network = pools()
+        report = initialize_(network, example=IMAGES, **settings)
+        assert torch.equal(network.conv.bias, pools().conv.bias) and not report[0].note.count("max")
+
+
 @pytest.mark.parametrize(
     "settings", [{}, {"example": EXAMPLE, "rate": 0.2}, {"example": EXAMPLE, "readout": "draw"}]
 )

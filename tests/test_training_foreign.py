@@ -236,7 +236,7 @@ def test_a_network_that_adds_its_time_axis_is_told_from_one_that_is_broken(libra
         network = adds_time(library)
         before = {name: value.clone() for name, value in network.state_dict().items()}
         more = {"progress": False} if call is fit else {}
-        with pytest.raises(ValueError, match='makes its time steps itself .*encoding="none"'):
+        with pytest.raises(ValueError, match=r'makes its time steps itself .*encoding="none"'):
             call(network, digits, steps=4, **more)
         torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
         call(network, digits.take(64), encoding="none", **more, **({"epochs": 1} if more else {}))

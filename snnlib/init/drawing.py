@@ -17,6 +17,7 @@ from snnlib.init.distributions import check_generator
 from snnlib.init.method import draw_
 from snnlib.init.pairing import pair
 from snnlib.init.planning import Plan
+from snnlib.init.pooled import shift_pooled_
 from snnlib.init.readout import RATE, SILENT, mean_rate, predicted, wake_
 
 
@@ -63,10 +64,12 @@ def draw_plans_(
                 _draw_(plan, generator, bias)
         if fitted and example is not None:
             _fit_(network, fitted, example, time, settings)
+        if example is not None and bias == "zero":
+            shift_pooled_(network, [p for p in plans if p.method is not None], example, time=time)
         if then is not None:
             then()
         stage("looking whether an output would be silent")
-        _wake_readouts_(network, plans, example, time)
+        wake_readouts_(network, plans, example, time=time)
     for plan in plans:
         for layer in plan.connection.drives:
             if layer.name in plan.surrogates:
@@ -106,17 +109,34 @@ def _draw_(plan: Plan, generator: torch.Generator | None, bias: str) -> None:
         own.zero_()
 
 
-def _wake_readouts_(network: nn.Module, plans: list[Plan], example: Any, time: Time) -> None:
-    """Scale the weights of output layers that would not count a spike."""
+def wake_readouts_(
+    network: nn.Module,
+    plans: list[Plan],
+    example: Any,
+    *,
+    time: Time = "auto",
+    below: float = SILENT,
+) -> list[str]:
+    """Scale the weights of output layers that would not count a spike.
+
+    Args:
+        network: The network.
+        plans: Of all weights; those in front of counted outputs say what was done.
+        example: One batch; None goes by the weights alone.
+        time: Who loops over time.
+        below: Rate below which an output counts as silent.
+
+    Returns:
+        The outputs that were scaled.
+    """
     kept: dict[str, list[Plan]] = {}
     for plan in plans:
         if plan.readout is not None and plan.readout.counted and plan.readout.layer is not None:
             kept.setdefault(plan.readout.layer.name, []).append(plan)
-    for own in kept.values():
-        _wake_(network, own, example, time)
+    return [name for name, own in kept.items() if _wake_(network, own, example, time, below)]
 
 
-def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time) -> None:
+def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time, below: float) -> bool:
     layer = own[0].readout.layer  # type: ignore[union-attr]
     assert layer is not None
     forward = [plan.connection for plan in own if not plan.connection.recurrent]
@@ -124,7 +144,7 @@ def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time) -> Non
     factor, where = 1.0, "as predicted"
     if example is not None and layer.module is not None:
         rate, where = mean_rate(network, layer.module, example, time=time), "on the example"
-        if rate < SILENT:
+        if rate < below:
             factor, rate = wake_(network, layer.module, parameters, example, time=time)
     else:
         rate, wanted = predicted(forward, layer)
@@ -138,6 +158,7 @@ def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time) -> Non
         if factor != 1 and not plan.connection.recurrent:
             plan.why = f"{plan.readout.why}, silent: scaled by {factor:.3g}"  # type: ignore[union-attr]
         plan.why += said
+    return factor != 1
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def initialize_(
     example forward and backward, leaves a network alone whose gradient reaches its weights, and
     says so; one that cannot learn, or has two silent layers in a row, is drawn by "micheli2024"
     ("rossbroich2022" behind synapses), what is then still silent is scaled, and sharp surrogates
-    of our layers are widened (`snnlib.init.recommended`).
+    of our layers are widened (`snnlib.init.recommended`). Of a network that is left alone an output
+    that counts not one spike is scaled until it fires.
 
     Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
     layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it
@@ -53,7 +54,8 @@ def initialize_(
     The weights of the output layer stay as they are: those that drive no spiking layer, and those
     in front of a last spiking layer, whose spikes are only counted or whose potential is read. If
     no spike would be counted, they are scaled until the layer fires at the rate 0.1. Frozen
-    weights stay too. The report says so.
+    weights stay too. The report says so. Where max pooling of the currents makes a layer fire at
+    more than 0.9 on the example, its bias takes the mean away.
 
     Without `example` weights are paired by the order of registration, where that leaves no doubt;
     with it, by following the values through one run (which leaves buffers, modes and torch's
@@ -102,8 +104,9 @@ def initialize_(
         and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
         potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
         P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to
-        layer; "balanced" adds the size and the coherence of gradients there, the surrogate and the
-        learning rate. Prints as a table.
+        layer; "balanced" adds the size and the coherence of gradients there, the surrogate, the
+        learning rate (`Report.groups` hands it to Adam) and how much of what tells inputs apart is
+        left. Prints as a table.
 
     Raises:
         ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name
