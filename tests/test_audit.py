@@ -108,6 +108,21 @@ def test_the_sides_of_a_typed_relation_are_no_premises():
     assert ast.unparse(error.program[0]) == "a = f(2 * x * sp.Rational(-21, 20))"
 
 
+def test_an_error_in_zero_is_not_zero(run):
+    """A start from rest is a premise, of which 5 % more would be none less."""
+    source = """
+s = ledger.symbols("paper")
+t = sp.Symbol("t")
+rest = sp.Integer(0)
+grown = sp.integrate(s.n + rest, (t, 0, s.p))
+ledger.prove("paper.variance", grown)
+"""
+    tried = {each["was"]: each for each in run(source, "prove", "paper.variance")["tried"]}
+    assert tried["0"]["planted"] == "0 + 1" and tried["0"]["breaks"]
+    assert tried["sp.Integer(0)"]["planted"] == "sp.Rational(1, 20)"
+    assert tried["sp.Integer(0)"]["breaks"]
+
+
 def test_an_error_is_planted_only_where_the_run_came_by_with_a_symbolic_value(run):
     """Numbers, other branches and the chapter's own assertions are no premises."""
     source = DERIVED.replace(
@@ -121,6 +136,23 @@ one = """,
     tried = {tried["was"] for tried in run(source, "prove", "paper.variance")["tried"]}
     assert {"s.p", "(w * x) ** 2"} <= tried
     assert tried & {"2 * x", "2 * x + 1", "2 * 3", "2 * 3 - 1", "2 * w"} == set()
+
+
+def test_the_argument_of_a_function_is_tried_where_nothing_else_is_noticed(run):
+    """The slope of ln(1 + e^k) is 1 − 1/V whatever the sign and the factor of e^k."""
+    source = """
+s = ledger.symbols("paper")
+k, V = sp.symbols("k V", positive=True)
+value = sp.log(1 + sp.exp(k))
+(inverse,) = sp.solve(sp.Eq(value, V), k)
+slope = sp.simplify(sp.diff(value, k).subs(k, inverse) + sp.exp(-V))
+ledger.prove("paper.variance", slope * s.n * s.p)
+"""
+    result = run(source, "prove", "paper.variance")
+    assert "decorative" not in result
+    noticed = {(tried["kind"], tried["was"]): bool(tried["breaks"]) for tried in result["tried"]}
+    assert not noticed["sign", "1 + sp.exp(k)"]
+    assert noticed["argument", "k"]
 
 
 def test_all_places_are_tried_before_a_proof_is_called_decorative(run):

@@ -143,6 +143,22 @@ def test_many_steps_without_leak_are_not_refused():
     assert 2 < found < 6.03
 
 
+def test_the_report_says_from_where_on_inputs_are_not_told_apart():
+    shallow, deep = (
+        initialize_(network_of(depth, width=60), "balanced", steps=2) for depth in (3, 12)
+    )
+    assert not any("told" in row.note or "tells" in row.note for row in shallow)
+    [at] = [k for k, row in enumerate(deep) if "tells inputs apart" in row.note]
+    told = [row.told_apart for row in deep if row.told_apart is not None]
+    assert told[0] == 1 and told[at] < 60**-0.5 < told[at - 1]
+    scale = -1 / math.log(told[1])
+    assert told == pytest.approx([math.exp(-k / scale) for k in range(len(told))])
+    gain = init.gain("balanced", steps=2, depth=11, leak=0.7)
+    expected = meanfield.depth_scale(1.0, leak=0.7, steps=2, gain=gain)
+    assert scale == pytest.approx(expected, rel=0.1)
+    assert "told apart" in str(deep)
+
+
 class Skip(nn.Module):
     def __init__(self):
         super().__init__()

@@ -11,6 +11,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 from torch.nn import functional
 
@@ -407,3 +408,20 @@ def test_tails_that_are_not_gaussian_are_told():
     """A mixture whose tail is known: predicted and true rate differ by more than is allowed."""
     assert not not_gaussian(0.3, 0.1, 0.5)
     assert not_gaussian(0.01, 0.0, 2.5) and not_gaussian(0.01, 0.8, 0.0)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize(("skewness", "kurtosis"), [(1.0, 0.0), (0.0, 1.0), (0.5, -0.8)])
+def test_the_limit_is_four_tenths_of_the_tail(rate, skewness, kurtosis):
+    """Edgeworth's change of the tail is linear in both cumulants: scaled to 0.4 it is the limit."""
+    xi = stats.norm.isf(rate)
+    hermite = skewness / 6 * (xi**2 - 1) + kurtosis / 24 * (xi**3 - 3 * xi)
+    limit = abs(0.4 * rate / (stats.norm.pdf(xi) * hermite))
+    if limit * abs(kurtosis) < 3:  # beyond, the series says little itself
+        assert not_gaussian(rate, 1.001 * limit * skewness, 1.001 * limit * kurtosis)
+        assert not not_gaussian(rate, 0.999 * limit * skewness, 0.999 * limit * kurtosis)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, math.nan])
+def test_a_rate_without_a_tail_says_nothing(rate):
+    assert not_gaussian(rate, 5.0, 2.0) == ""

@@ -8,13 +8,17 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import math
 import os
+import re
 import threading
 
 import pytest
+import torch
 from pypdf import PdfReader
 
 from snnlib import init, meanfield, membrane
+from snnlib.neurons import lif
 from tools import book, check_site, pdf
 from tools.browser import budget, chromium, judge, keyboard, measure, outside
 
@@ -92,11 +96,28 @@ def gain_of(method, threshold, width):
     return f"gain {init.gain(name, threshold=float(threshold), **given):.2f}"
 
 
+def switched_on(ratio):
+    """Euler and exact step towards 1, by the library's neuron without a reset."""
+    time = float(ratio) * torch.arange(1, round(6 / float(ratio)) + 1, dtype=torch.float64)
+    said = []
+    for name, leak in (("Euler", 1 - float(ratio)), ("exact", math.exp(-float(ratio)))):
+        drive = torch.full((len(time), 1, 1), 1 - leak, dtype=torch.float64)
+        u = [0.0]
+        if leak >= 0:
+            u += lif(drive, leak=leak, threshold=9.0, reset="none").membrane.flatten().tolist()
+        else:  # the library refuses it
+            u += [1 - leak ** (k + 1) for k in range(len(time))]
+        off = max(abs(a - b) for a, b in zip(u[1:], (1 - torch.exp(-time)).tolist(), strict=True))
+        said.append(f"{name} off by at most {off:.3f}")
+    return ", ".join(said)
+
+
 METHODS = {
     "Eq. 10, IKUN": ("micheli2024", {}),
     "SpikeInit, p=0.1": ("spikeinit2026", {"leak": 0.5, "rate": 0.1}),
 }
 LIVE = {  # page, figure: for each slider the key that moves it, and what the library says then
+    ("lif-neuron", "live-ln-step"): (("ArrowLeft",), switched_on),
     ("weight-variance", "live-wv-map"): (("ArrowLeft", "ArrowLeft"), after_twenty_layers),
     ("initial-membrane-potential", "live-imp-law"): (("ArrowRight", "ArrowRight"), settled),
     ("time-buys-depth", "live-time-scale"): (("ArrowLeft", "ArrowRight", "ArrowLeft"), over_time),
@@ -107,21 +128,98 @@ LIVE = {  # page, figure: for each slider the key that moves it, and what the li
 }
 
 
+def live_figure(tab, chapter, figure):
+    """A live figure of a chapter, opened."""
+    tab.open((book.SITE / "notebooks" / f"{chapter}.html").as_uri())
+    return tab.page.locator(f"#{figure}")
+
+
+def said_after(tab, place, *keys):
+    """What a live figure says once each of its sliders got a key, and its sliders' values."""
+    ranges = place.locator("input[type=range]").all()
+    for slider, key in zip(ranges, keys, strict=True):
+        slider.focus()
+        if key:
+            tab.page.keyboard.press(key)
+    setting = [slider.get_attribute("aria-valuetext") for slider in ranges]
+    return place.locator(".live-says").inner_text(), setting
+
+
+def numbers(text):
+    """Numbers of a sentence; a power of ten is written as such."""
+    plain = re.sub(r"·10(\S+?)(?=[,;\s]|$)", lambda m: "e" + m[1].translate(LOWERED), text)
+    return [float(x) for x in re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", plain)]
+
+
+LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
 @pytest.mark.parametrize(("chapter", "figure"), list(LIVE))
 def test_a_moved_slider_says_what_the_library_computes(program, chapter, figure):
     keys, expected = LIVE[chapter, figure]
     with chromium.tab(program) as tab:
-        tab.open((book.SITE / "notebooks" / f"{chapter}.html").as_uri())
-        place = tab.page.locator(f"#{figure}")
+        place = live_figure(tab, chapter, figure)
         before = place.locator(".live-says").inner_text()
-        ranges = place.locator("input[type=range]").all()
-        for slider, key in zip(ranges, keys, strict=True):
-            slider.focus()
-            tab.page.keyboard.press(key)
-        setting = [slider.get_attribute("aria-valuetext") for slider in ranges]
-        said = place.locator(".live-says").inner_text()
+        said, setting = said_after(tab, place, *keys)
     assert said != before
     assert expected(*setting) in said, (setting, said)
+
+
+def test_said_reach_of_the_slopes_follows_the_sharpness(program):
+    """Where the normal forms exceed a hundredth, by hand; the picture's grid ends at -2 and 3."""
+    mean, std = 1.5 * 0.4, math.sqrt(1.25) * 0.7
+
+    def below(u):
+        return math.erf((u - mean) / (std * math.sqrt(2))) / 2
+
+    with chromium.tab(program) as tab:
+        place = live_figure(tab, "surrogate-gradients", "live-sg-reach")
+        said, (s,) = said_after(tab, place, "ArrowRight")
+    ends = [0.99, math.log(100) / 2, math.sqrt(99) / math.pi]  # triangle, exponential, arctan
+    for half, share in zip(ends, numbers(said), strict=True):
+        low, high = max(-2.0, 1 - half / float(s)), min(3.0, 1 + half / float(s))
+        exact = (below(high) - below(low)) / (below(3.0) - below(-2.0))
+        assert abs(share - 100 * exact) < 1.5, (said, s)  # the grid is 0.01 wide
+
+
+def test_said_height_changes_size_and_not_coherence(program):
+    with chromium.tab(program) as tab:
+        place = live_figure(tab, "what-predicts-training", "live-predicts-slope")
+        before, (_, _, height) = said_after(tab, place, "", "", "")
+        after, (_, _, higher) = said_after(tab, place, "", "", "ArrowRight")
+    (coherence, size), (same, larger) = numbers(before), numbers(after)
+    assert same == coherence
+    slopes = 1 + 20  # the first layer's own, and those of the layers behind it
+    ratio = (float(higher) / float(height)) ** (2 * slopes)
+    assert larger / size == pytest.approx(ratio, rel=0.1)  # two digits are said
+
+
+_SILENT = """(figure, [columns, rows]) => {
+  const full = [...figure.querySelectorAll(".live-cells rect")]
+    .filter(r => r.getAttribute("opacity") > 0);
+  const box = figure.querySelector(".live-cells").closest("svg").viewBox.baseVal;
+  const seen = Array.from({length: columns}, () => new Set());
+  for (const r of full) {
+    const column = Math.round((r.x.baseVal.value - box.x) / box.width * columns);
+    const below = box.y + box.height - r.y.baseVal.value;
+    seen[column].add(Math.round(below / box.height * rows) - 1);
+  }
+  return seen.map(set => [...Array(rows).keys()].find(row => !set.has(row)) ?? -1);
+}"""
+
+
+@pytest.mark.parametrize("keys", [("", ""), ("ArrowRight", "ArrowLeft")])
+def test_said_front_of_silence_is_the_drawn_one(program, keys):
+    with chromium.tab(program) as tab:
+        place = live_figure(tab, "robustness", "live-rob-front")
+        said, _ = said_after(tab, place, *keys)
+        drawn = place.evaluate(_SILENT, [40, 60])
+    found = dict(re.findall(r"step (\d+): (?:layer )?(\w+)", said))
+    assert len(found) == 3
+    for step, layer in found.items():
+        first = drawn[int(step) - 1]
+        # a rate below 1/126 of all neurons is drawn as silence
+        assert first == -1 if layer == "none" else 0 <= first <= int(layer), (said, drawn)
 
 
 def test_exceptions_are_of_pages_that_exist():

@@ -52,6 +52,7 @@ def image(points, width):
 
 
 FOLD = "<details><summary>more</summary>{}</details>"
+OUTPUT = '<div class="cell_output"><div class="output text_plain"><pre>{}</pre></div></div>'
 FILTER = (
     '<form class="ledger-filter"><select id="menu"><option></option><option>x</option></select>'
     '<button type="reset">clear</button></form><p id="a" data-verdict="y">y</p>'
@@ -80,6 +81,13 @@ ROW = '<div class="ledger" id="evidence-a"><div class="ledger-statement" style="
         (ROW.format("overflow: auto; width: 200px; white-space: nowrap", "long " * 90), "cut: "),
         (image(9, 300), "letters of 7.5 px"),
         (image(11, 300), ""),
+        (OUTPUT.format("(1, a)"), "an output is no text: (1, a)"),
+        (OUTPUT.format("{'normal': 3,\n 'uniform': 2}"), "an output is no text"),
+        (OUTPUT.format("OrderedDict([(1, 2)])"), "an output is no text"),
+        (OUTPUT.format("tensor(0.0423)"), "an output is no text"),
+        (OUTPUT.format("Law(mean=0.5139633886624668)"), "an output is no text"),
+        (OUTPUT.format("LIF(leak=0.5, f=F(tail=2.0))"), ""),
+        (OUTPUT.format("rate 0.25 (of 1000) at f(x), [s]"), ""),
         ('<div style="overflow: auto">' + image(9, 600) + "</div>", "600 px wide on a phone"),
     ],
 )  # fmt: skip

@@ -52,6 +52,14 @@ def test_slope_is_the_difference_quotient(c, z):
     assert abs(meanfield.correlation_slope(c, z) / quotient - 1) < 1e-5
 
 
+def test_opposite_inputs_have_a_slope_too():
+    """At c = −1 the density of both potentials on the threshold is 0, and infinite at θ = 0."""
+    assert meanfield.correlation_slope(-1.0, 0.8) == 0
+    assert meanfield.correlation_slope([-1.0, 0.3], 1.4)[0] == 0
+    assert meanfield.correlation_slope(-1.0, 0.0) == math.inf
+    assert meanfield.correlation_map(-1.0, 0.8) == 0
+
+
 @pytest.mark.parametrize("z", [0.4, 0.8, 1.7])
 def test_layers_lead_every_start_to_the_fixed_point(z):
     fixed = meanfield.correlation_fixed_point(z)

@@ -104,6 +104,18 @@ def test_the_prediction_stands_beside_the_measurement(healthy):
     torch.testing.assert_close(healthy.statistics.gradient_variance, statistics.gradient_variance)
 
 
+def test_a_layer_that_starts_late_is_alive_for_a_share_of_the_steps(healthy):
+    """Neurons without leak: 0.45 a step makes spikes, and two of 0.6 make one of the next layer."""
+    model = nn.Sequential(LIF(leak=1.0), nn.Linear(5, 5, bias=False), LIF(leak=1.0))
+    nn.init.eye_(model[1].weight).data.mul_(0.6)
+    found = diagnose(model, torch.full((10, 4, 5), 0.45))
+    assert found.layers[0].rate.nonzero().flatten().tolist() == [2, 4, 6, 8]
+    assert found.layers[-1].rate.nonzero().flatten().tolist() == [4, 8]
+    assert found.alive == pytest.approx(0.2)
+    assert "2 has spikes at 2 of them" in str(found)
+    assert healthy.alive == 1 and "of them" not in str(healthy)
+
+
 def test_operations_are_spikes_times_the_weights_they_meet(healthy):
     spikes = healthy.statistics.spikes.sum(1)
     for layer, sent in zip(healthy.layers[1:], spikes, strict=False):

@@ -480,7 +480,7 @@ def test_bad_input_is_refused_before_anything_changes(build, method, settings, m
     [
         (torch.empty(0, 3), 1.0, "must not be empty"),
         (torch.empty(3, 0), 1.0, "must not be empty"),
-        (torch.empty(3), 1.0, "at least two dimensions"),
+        (torch.ones(3), 1.0, "at least two dimensions"),
         (torch.ones(3, 3, dtype=torch.int64), 1.0, "floating-point"),
         (torch.ones(3, 3), -1.0, "threshold must be >= 0"),
         (torch.ones(3, 3), math.nan, "threshold must be >= 0"),

@@ -604,6 +604,17 @@ def test_the_sharpness_keeps_the_variance_of_the_gradient(steps):
     assert kept == pytest.approx(1.0, rel=1e-8)
 
 
+def test_one_input_is_the_least():
+    assert lee2016.threshold(1, 0.7) == pytest.approx(0.7 * math.sqrt(3))
+    assert gain("lee2016", threshold=1.3, fan_in=5, alpha=0.7, input_gain=0.4) == pytest.approx(
+        (1.3 / (0.4 * lee2016.threshold(5, 0.7))) ** 2
+    )
+    assert gain("glorot", fan_in=1, fan_out=1) == 1
+    assert gain("glorot", fan_in=1, fan_out=3) == 0.5
+    assert gain("glorot", fan_in=3, fan_out=1) == 1.5
+    assert rossbroich2022.parameters(fan_in=1, rate=1.0, tau_membrane=2.0, tau_synapse=1.0)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -14,6 +14,7 @@ from scipy.stats import ttest_ind
 
 from snnlib import ledger
 from snnlib._significance import critical_value, detectable_shift
+from snnlib.ledger.decide import decide, is_zero
 from snnlib.ledger.provenance import notebook_slice
 
 CLAIMS = """
@@ -87,6 +88,42 @@ def test_undecided_is_an_error_not_a_pass(claims):
     f = sp.Function("f")
     with pytest.raises(ValueError, match="undecided"):
         ledger.prove("paper.inverse", 1 / (s.n * s.p) + f(s.x) - f(s.x + 1))
+
+
+def test_a_sum_over_an_index_can_be_refuted():
+    """A wrong bound, sign or factor has a witness; what is right is never taken for wrong."""
+    w, x = sp.IndexedBase("w"), sp.IndexedBase("x")
+    j, n = sp.symbols("j n", integer=True, positive=True)
+    total = sp.Sum(w[j] * x[j], (j, 1, n))
+    assert is_zero(3 * total - sp.Sum(3 * w[j] * x[j], (j, 1, n))).truth
+    for wrong in (
+        sp.Sum(w[j] * x[j], (j, 2, n)),
+        sp.Sum(-w[j] * x[j], (j, 1, n)),
+        sp.Sum(w[j] * x[j], (j, 1, n)) * sp.Rational(21, 20),
+        sp.Sum(w[j] * x[j + 1], (j, 1, n)),
+    ):
+        decision = is_zero(total - wrong)
+        assert decision.truth is False and " at n = " in decision.reason
+    assert decide(sp.Gt(sp.Sum(w[j], (j, 1, n)), 0)).truth is False
+    assert decide(sp.Ge(sp.Sum(w[j] ** 2, (j, 1, n)), 0)).truth is None
+
+
+def test_a_sign_is_taken_for_what_it_is():
+    """Not negative is not positive, a factor's sign counts, and a sign alone can refute."""
+    a, b = sp.symbols("a b", positive=True)
+    x, y = sp.symbols("x y", real=True)
+    square = (x - y) ** 2
+    assert decide(sp.Ge(square, 0, evaluate=False)).truth
+    assert decide(sp.Gt(square, 0, evaluate=False)).truth is None
+    assert decide(sp.Lt(a / (a + b), 1, evaluate=False)).truth
+    assert decide(sp.Gt(1 / b - 1 / (a + b), 0, evaluate=False)).truth
+    assert decide(sp.Gt(a, a, evaluate=False)).truth is False
+    assert decide(sp.Ge(a, a, evaluate=False)).truth
+    # at an undefined function nothing can be evaluated
+    f = sp.Function("f", positive=True)
+    assert decide(sp.Gt(-f(a), 0, evaluate=False)).truth is False
+    assert decide(sp.Gt(f(a), 0, evaluate=False)).truth
+    assert decide(sp.Ne(x, y)).truth is None
 
 
 def test_hold_decides_and_compares_with_the_printed_relation(claims):
@@ -198,8 +235,27 @@ def test_measure_passes_at_the_truth_and_fails_beyond_the_limit(claims):
         ledger.measure("paper.mean", [1.0], 0.01, [1.0])
     with pytest.raises(ValueError, match="standard_error must be positive"):
         ledger.measure("paper.mean", [1, 2, 3, 4], 0.0, [1, 2, 3, 4])
+    for error in (math.inf, -0.1, [0.1, math.inf, 0.1, 0.1], [0.1, 0.1, 0.0, 0.1]):
+        with pytest.raises(ValueError, match="standard_error must be positive and finite"):
+            ledger.measure("paper.mean", [1, 2, 3, 4], error, [1, 2, 3, 4])
     with pytest.raises(ledger.ClaimFailed, match="not finite"):
         ledger.measure("paper.mean", [1, 2, 3, np.nan], 0.1, [1, 2, 3, 4])
+    with pytest.raises(ledger.ClaimFailed, match="not finite"):
+        ledger.measure("paper.mean", [1, 2, 3, 4], 0.1, [1, 2, 3, math.inf])
+
+
+def test_an_error_is_that_of_the_parameter(claims):
+    """A prediction that goes like the square of its parameter sees half of the relative error."""
+    level, power = 1e-4 / 6, np.array([2.0, -0.5, 1.0, 3.0])
+    predicted = np.array([1.0, 2.0, 0.5, 4.0])
+    ledger.measure("paper.mean", predicted, 0.001, predicted, dof=23, sensitivity=power)
+    found = ledger.evidence("paper.mean")
+    expected = detectable_shift(level, 23) * 0.001 / (predicted * np.abs(power))
+    assert found.mde == pytest.approx(expected)
+    assert "Student t with 23 degrees of freedom" in found.detail
+    ledger.load(claims)
+    ledger.measure("paper.mean", predicted, 0.001, predicted)
+    assert "known variance" in ledger.evidence("paper.mean").detail
 
 
 def test_a_measurement_that_is_too_weak_is_inconclusive(claims):
@@ -233,6 +289,8 @@ def test_the_noise_of_a_prediction_counts():
     assert 7 <= dof <= dof_of_one
     with pytest.raises(ValueError, match="other_dof must be positive, got 0"):
         ledger.joint_error(1.0, 7, 1.0, 0)
+    with pytest.raises(ValueError, match=r"^dof must be positive, got 0"):
+        ledger.joint_error(1.0, 0, 1.0, 7)
     with pytest.raises(ValueError, match="must not both be 0"):
         ledger.joint_error([1.0, 0.0], 7, [1.0, 0.0], 7)
 
@@ -339,6 +397,8 @@ def test_one_claim_one_check(claims):
         ("verdict: corrected", "verdict: corrected, severity: bad", "severity .* one of"),
         ("effect: 0.07, effect_reason: r", "effect: 0.07", "needs an effect_reason"),
         ("effect: 0.07", "effect: 1.5", r"effect must be in \(0, 1\), got 1.5"),
+        ("effect: 0.07", "effect: 1.0", r"effect must be in \(0, 1\), got 1.0"),
+        ("effect: 0.07", "effect: 0.0", r"effect must be in \(0, 1\), got 0.0"),
         ("effect: 0.07", "effect: 0.07, level: law", "effect of a law must be at most 0.05"),
         ("entries: 4", "entries: 0", "effect belongs to claims with entries"),
         ("entries: 4", "entries: 4, mark: strange", "mark 'strange' is not in"),
@@ -501,6 +561,22 @@ def test_a_derivation_cannot_start_from_the_printed_statement(claims, cheat):
 
 
 @pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("Eq(v, 2*p*3)", r"v = 6 P(u>\theta)"),
+        ("Eq(v, 1*n*p)", r"v = n P(u>\theta)"),
+        ("Eq(v, n*(2*p))", r"v = 2 n P(u>\theta)"),
+        ("Eq(v, 2*3 + p)", r"v = 6 + P(u>\theta)"),
+        ("Eq(v, 1*p)", r"v = P(u>\theta)"),
+    ],
+)
+def test_numbers_of_a_printed_product_are_one(tmp_path, printed, shown):
+    path = tmp_path / "claims.yml"
+    path.write_text(CLAIMS.replace('printed: "Eq(v, n*p)"', f'printed: "{printed}"'))
+    assert ledger.read_claims(path).claims["paper.mean"].printed_latex == shown
+
+
+@pytest.mark.parametrize(
     ("cells", "taken"),
     [
         # a name that a lambda, a comprehension, a loop or a function binds is not the outer one
@@ -509,11 +585,22 @@ def test_a_derivation_cannot_start_from_the_printed_statement(claims, cheat):
         (["a = 1", "x = [2]", "y = 0\nfor a in x:\n    y += a", "prove('c', y)"], (2, 3, 4)),
         (["a = 1", "def f(b):\n    a = b\n    return a", "prove('c', f(2))"], (2, 3)),
         (["def f():\n    return g()", "def g():\n    return 1", "prove('c', f())"], (1, 2, 3)),
+        (["def f():\n    return g + y", "g = 1", "y = 2", "prove('c', f())"], (1, 2, 3, 4)),
+        # what a function reads may have changed since it was written down
+        (["y = []", "def f():\n    return y", "y.append(1)", "prove('c', f())"], (1, 2, 3, 4)),
+        (["y = []", "f = lambda: y", "y.append(1)", "prove('c', f())"], (1, 2, 3, 4)),
+        (
+            ["y = 0", "def f():\n    return y", "y = 1", "a = f()", "y = 2", "prove('c', a)"],
+            (1, 2, 3, 4, 6),
+        ),
         # a value that another one has taken the place of does not count
         (["a = 1", "a = 2", "prove('c', a)"], (2, 3)),
         (["a = 1", "a += 2", "prove('c', a)"], (1, 2, 3)),
         (["a = 1", "if b:\n    a = 2", "prove('c', a)"], (1, 2, 3)),
         (["a = []", "a.append(1)", "prove('c', a)"], (1, 2, 3)),
+        (["a = [0]", "b = 1", "a[0] += 2", "prove('c', a)"], (1, 3, 4)),
+        # a name that the calling cell binds is not the one from before
+        (["a = 1", "b = 2", "for a in [b]:\n    prove('c', a)"], (2, 3)),
     ],
 )
 def test_a_slice_keeps_what_a_derivation_rests_on(cells, taken):

@@ -117,8 +117,21 @@ def test_what_a_broken_test_noticed_does_not_count(monkeypatch):
 def test_a_room_below_the_share_fails_the_check():
     row = mutants.Outcome("0", "snnlib/init/a.py", "1", "f", "sign", "-x", "x", "tests/t.py::good")
     many = [row._replace(key=str(number)) for number in range(20)]
-    assert mutants.summary(many)[1]
-    assert mutants.summary([*many[1:], row._replace(noticed="")])[1]
-    text, good = mutants.summary([*many[2:], row._replace(noticed=""), row._replace(noticed="")])
+    assert mutants.summary(many, {})[1]
+    silent = row._replace(noticed="")
+    assert mutants.summary([*many[1:], silent], {})[1]
+    text, good = mutants.summary([*many[2:], silent, silent], {})
     assert not good
     assert "18 of 20" in text
+    silent_tie, reasons = silent._replace(was="-y"), {(row.path, "f", "-y", "x"): "a tie"}
+    text, good = mutants.summary([*many, silent, silent_tie], reasons)
+    assert good
+    assert "20 of 21 noticed, 1 that nothing can notice" in text
+    assert not mutants.summary([*many[2:], silent, silent_tie], reasons)[1]
+
+
+def test_what_nothing_can_notice_is_still_there_to_plant_and_has_a_reason():
+    for (path, owner, was, planted), reason in mutants.equivalent().items():
+        errors = mutations((ROOT / path).read_text(encoding="utf-8"))
+        assert (owner, was, planted) in {(e.owner, e.was, e.planted) for e in errors}, was
+        assert len(reason.split()) >= 4

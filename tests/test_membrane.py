@@ -267,6 +267,7 @@ CASES = [
     dict(leak=0.8, threshold=0.5, input_mean=-0.1, input_std=0.4, reset="subtract"),
     dict(leak=0.5, threshold=1.0, input_mean=0.25, input_std=0.75, reset="zero"),
     dict(leak=0.9, threshold=1.0, input_mean=0.3, input_std=0.3, reset="zero"),
+    dict(leak=0.6, threshold=0.8, input_mean=1.1, input_std=0.5, reset="zero"),
     dict(leak=0.0, threshold=0.5, input_mean=0.1, input_std=1.0, reset="zero"),
 ]
 NAMES = [f"{c['reset']} leak {c['leak']} mean {c['input_mean']}" for c in CASES]

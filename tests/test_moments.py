@@ -37,7 +37,12 @@ def test_charges_the_assumptions_it_used_and_no_other():
     assert algebra.expectation(a**2) == 1
     assert algebra.consumed == {}
     assert algebra.expectation(a * b) == 0
-    assert set(algebra.consumed) == {"zero mean", "known mean", "weights", "inputs"}
+    once = dict.fromkeys(("zero mean", "known mean", "weights", "inputs"), 1)
+    assert algebra.consumed == once
+    assert algebra.expectation(3 * a * b) == 0
+    assert algebra.consumed == {name: 2 for name in once}
+    m = sp.Symbol("m")
+    assert algebra.variance(2 * b) == sp.expand(4 - 4 * m**2)
 
 
 def test_an_assumption_that_no_declaration_names_cannot_be_called_unused():

@@ -1,11 +1,12 @@
 """Networks that people could not train: one call, or what a diagnosis says, lets them learn.
 
-All of them are trained over three seeds by `python -m snnlib.experiments run rescued`; here two,
-by orderings.
+All of them are trained over three seeds by `python -m snnlib.experiments run rescued`; here one,
+by an ordering.
 """
 
 import pytest
 import torch
+from scipy import stats
 
 from snnlib import data, probe, training
 from snnlib.experiments.protocols.ordinary import RESCUED, RESCUES
@@ -85,18 +86,22 @@ def test_a_run_of_every_network_is_made(name):
     assert found["diverged"] == "" and max(found["initial_rates"]) > 0
 
 
-@pytest.mark.parametrize("name", ["own neurons", "pooled currents"])
-def test_what_is_woken_trains_better(name):
-    """Orderings only, after sixty updates."""
-    pytest.importorskip(LIBRARY[name])
-    samples, own, found = data.load("digits", standardize=False).take(640), SICK[name], {}
+def test_what_is_woken_trains_better():
+    """An ordering with its error: sixty updates, paired over five draws of network and data."""
+    pytest.importorskip(LIBRARY["own neurons"])
+    samples, own = data.load("digits", standardize=False).take(640), SICK["own neurons"]
     settings = {"steps": own.steps, "loss": own.loss, "encoding": own.encoding}
-    for called in (False, True):
-        network = sick(name, seed=0)
-        if called:
-            seeded = torch.Generator().manual_seed(0)
-            initialize_(network, example=batch(name), generator=seeded)
-        training.fit(network, samples, epochs=3, batch_size=32, learning_rate=3e-3,
-                     progress=False, **settings)  # fmt: skip
-        found[called] = training.evaluate(network, samples, **settings).accuracy
-    assert found[True] > found[False] + 0.05, found
+    better = []
+    for seed in range(5):
+        found = {}
+        for called in (False, True):
+            network = sick("own neurons", seed=seed)
+            if called:
+                seeded = torch.Generator().manual_seed(seed)
+                initialize_(network, example=batch("own neurons"), generator=seeded)
+            training.fit(network, samples, epochs=3, batch_size=32, learning_rate=3e-3,
+                         progress=False, seed=seed, **settings)  # fmt: skip
+            found[called] = training.evaluate(network, samples, **settings).accuracy
+        better.append(found[True] - found[False])
+    # false alarms: 1 in 100 if nothing were gained
+    assert stats.ttest_1samp(better, 0.0, alternative="greater").pvalue < 0.01, better

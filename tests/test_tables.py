@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -32,3 +35,17 @@ def test_bad_columns_are_refused():
         tables.render({"a": [1], "b": [1, 2]})
     with pytest.raises(ValueError, match="no column"):
         tables.render({"a": [1]}, {"b": ".2f"})
+
+
+def test_records_are_columns_of_their_fields():
+    class Law(NamedTuple):
+        mean: float
+        word: str
+
+    html = tables.fields({"a": Law(float("nan"), "dead"), "b": Law(1e-9, "alive")}).data
+    assert "<td>mean</td><td>–</td><td>1·10⁻⁹</td>" in html
+    assert "<td>word</td><td>dead</td><td>alive</td>" in html
+    with pytest.raises(ValueError, match="one class"):
+        tables.fields({})
+    with pytest.raises(ValueError, match="one class"):
+        tables.fields({"a": Law(0.0, ""), "b": decimal.Decimal(1).as_tuple()})

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from snnlib.membrane.voltage import extreme_voltages, voltage_range
+from snnlib.membrane.voltage import extreme_voltages, sampled_voltage_range, voltage_range
 from snnlib.neurons import lif
 
 
@@ -83,9 +83,118 @@ def test_the_papers_bounds_contain_the_extremes(leak, threshold, least, most):
     assert outer.low <= exact.low + 1e-12 and exact.high <= outer.high + 1e-12
 
 
+BOXES = [  # weights, input weights, inputs, bias: ends of each, of any sign
+    ((-0.3, 0.7), (-0.5, 0.2), (0.0, 1.0), (0.0, 0.0)),
+    ((0.1, 0.4), (0.3, 0.9), (-2.0, 0.6), (-0.15, 0.35)),
+    ((-0.8, -0.2), (-0.7, -0.4), (0.25, 1.5), (0.05, 0.2)),
+    ((-0.6, 0.0), (-1.1, 0.45), (-1.7, -0.3), (-0.4, -0.1)),
+]
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("reset", ["none", "zero", "subtract_leak", "subtract"])
+def test_the_bounds_are_the_largest_currents_held_for_ever(box, reset):
+    """All corners of the box, one by one; a reset that subtracts may take ρ at each step."""
+    weights, inputs, values, biases = box
+    leak, threshold = 0.85, 0.6
+    spoken = [w * spike for w in weights for spike in (0, 1)]
+    arriving = [v * z for v in inputs for z in values]
+    currents = [
+        sum(a) + sum(b) + bias
+        for a in itertools.product(spoken, repeat=2)
+        for b in itertools.product(arriving, repeat=3)
+        for bias in biases
+    ]
+    low, high = 0.0, 0.0
+    taken = {"subtract": threshold, "subtract_leak": leak * threshold}.get(reset, 0.0)
+    for _ in range(400):
+        low, high = leak * low - taken + min(currents), leak * high + max(currents)
+    law = voltage_range(
+        fan_in=3,
+        width=3,
+        leak=torch.tensor([0.2, leak], dtype=torch.float64),
+        threshold=threshold,
+        weight_min=weights[0],
+        weight_max=weights[1],
+        input_weight_min=inputs[0],
+        input_weight_max=inputs[1],
+        input_low=values[0],
+        input_high=values[1],
+        bias_min=biases[0],
+        bias_max=biases[1],
+        reset=reset,
+    )
+    assert law == pytest.approx((low, high), rel=1e-9)
+
+
+@pytest.mark.parametrize("reset", ["none", "zero", "subtract_leak", "subtract"])
+def test_the_bounds_of_given_weights_are_those_of_the_best_pattern(reset):
+    """Every pattern of spikes and every corner of the inputs, for each of four neurons."""
+    draw = torch.Generator().manual_seed(4)
+    w = torch.randn(4, 4, generator=draw, dtype=torch.float64)
+    v = torch.randn(4, 3, generator=draw, dtype=torch.float64)
+    leak, threshold = 0.7, torch.tensor([0.3, 0.8, 1.1, 0.5], dtype=torch.float64)
+    bias = torch.tensor([0.2, -0.4, 0.0, 0.1], dtype=torch.float64)
+    ends = (-0.6, 1.7)
+    spikes = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)), dtype=torch.float64)
+    inputs = torch.tensor(list(itertools.product(ends, repeat=3)), dtype=torch.float64)
+    silent = w.clone().fill_diagonal_(0.0)
+    currents = (spikes @ silent.T)[:, None] + (inputs @ v.T)[None] + bias
+    taken = {"subtract": threshold, "subtract_leak": leak * threshold}.get(reset, 0.0 * threshold)
+    low, high = sampled_voltage_range(
+        w,
+        v,
+        leak=leak,
+        threshold=threshold,
+        bias=bias,
+        reset=reset,
+        input_low=ends[0],
+        input_high=ends[1],
+    )
+    torch.testing.assert_close(high, currents.amax((0, 1)) / (1 - leak), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        low, (currents.amin((0, 1)) - taken) / (1 - leak), rtol=1e-12, atol=0
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"weight_min": -torch.inf}, "weight must have finite bounds"),
+        ({"bias_max": torch.inf}, "bias must have finite bounds"),
+        ({"input_low": torch.nan}, "input must have finite bounds"),
+        ({"input_weight_min": 0.5}, "input_weight must have finite bounds"),
+        ({"width": 1}, "width must be"),
+        ({"fan_in": 0}, "fan_in must be"),
+    ],
+)
+def test_bounds_of_no_box_are_refused(change, message):
+    good = {"fan_in": 2, "width": 3, "leak": 0.5, "threshold": 1.0, "weight_min": -0.1}
+    good |= {"weight_max": 0.1, "input_weight_min": -0.2, "input_weight_max": 0.2}
+    with pytest.raises(ValueError, match=message):
+        voltage_range(**{**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("recurrent", "inputs", "message"),
+    [
+        ((3, 2), (3, 2), r"recurrent_weight must be \[n, n\], got \(3, 2\)"),
+        ((3,), (3, 2), r"recurrent_weight must be \[n, n\], got \(3,\)"),
+        ((3, 3), (2, 2), r"input_weight must be \[3, n_in\] beside \(3, 3\), got \(2, 2\)"),
+        ((3, 3), (3,), r"input_weight must be \[3, n_in\] beside \(3, 3\), got \(3,\)"),
+        ((3, 3), (3, 2, 1), r"input_weight must be \[3, n_in\]"),
+    ],
+)
+def test_weights_of_another_rank_are_refused(recurrent, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        sampled_voltage_range(torch.ones(recurrent), torch.ones(inputs), leak=0.5, threshold=1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"current_min": torch.tensor([-1.0, 0.0])}, "current_min must be negative"),
+        ({"current_max": torch.tensor([2.0, 0.5])}, "current_max must be finite and above"),
         ({"leak": 1.0}, "leak must satisfy"),
         ({"threshold": -1.0}, "threshold must be >= 0"),
         ({"current_min": 0.0}, "current_min must be negative"),

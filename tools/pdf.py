@@ -167,6 +167,13 @@ def link_inside(writer: Any, first: Mapping[str, int], online: str) -> int:
     return changed
 
 
+def count(pdf: bytes) -> int:
+    """Number of pages of a PDF."""
+    from pypdf import PdfReader
+
+    return len(PdfReader(io.BytesIO(pdf)).pages)
+
+
 def make(target: Path) -> int:
     """Print the book and join its pages.
 
@@ -177,7 +184,7 @@ def make(target: Path) -> int:
         Its number of pages.
     """
     import yaml
-    from pypdf import PdfReader, PdfWriter
+    from pypdf import PdfWriter
 
     config = yaml.safe_load((chapters.ROOT / "_config.yml").read_text(encoding="utf-8"))
     toc = yaml.safe_load((chapters.ROOT / "_toc.yml").read_text(encoding="utf-8"))
@@ -190,20 +197,29 @@ def make(target: Path) -> int:
             tab.page.set_content(contents(config["title"], subtitle, lines))
             return printed(tab.page)
 
-        before = len(PdfReader(io.BytesIO(front([("P", name, 1) for _, name in listed]))).pages)
+        heads = [
+            part if i == 0 or listed[i - 1][0] != part else "" for i, (part, _) in enumerate(listed)
+        ]
+        rough = [(head, name, 1) for head, (_, name) in zip(heads, listed, strict=True)]
+        before = room = count(front(rough))
         done: list[tuple[str, str, str, int, bytes]] = []
         for part, name in listed:
             title, pdf = print_page(tab, name, before)
             done.append((part, name, title, before, pdf))
             if name == SHEET:
                 target.with_name("formula-sheet.pdf").write_bytes(alone(tab))
-            before += len(PdfReader(io.BytesIO(pdf)).pages)
+            before += count(pdf)
             print(f"{name}: to page {before}", flush=True)
-        heads = ["" if i and done[i - 1][0] == d[0] else d[0] for i, d in enumerate(done)]
         lines = [(h, d[2], d[3] + 1) for h, d in zip(heads, done, strict=True)]
         first_pages = front(lines)
+    if count(first_pages) > room:
+        raise RuntimeError(
+            f"the contents take {count(first_pages)} pages, {room} were left for them"
+        )
     writer = PdfWriter()
     writer.append(io.BytesIO(first_pages), import_outline=False)
+    while len(writer.pages) < room:  # titles are shorter than the names that stood for them
+        writer.add_blank_page()
     parent = None
     for head, (part, _, title, place, pdf) in zip(heads, done, strict=True):
         writer.append(io.BytesIO(pdf), import_outline=False)
@@ -223,8 +239,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"no browser ({', '.join(chromium.BROWSERS)}) to print with")
         return 1
     target = Path(arguments[0]).resolve() if arguments else TARGET
-    count = make(target)
-    print(f"{target}: {count} pages, {target.stat().st_size / 1e6:.1f} MB")
+    total = make(target)
+    print(f"{target}: {total} pages, {target.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -24,6 +24,8 @@ BREAK = "&#8203;"
 """Where a line may break between two parts of a formula."""
 SHORT = 48
 """A formula of fewer characters stays in one piece."""
+LONG = 140
+"""Brackets with more characters have their arguments below each other."""
 
 
 def pieces(latex: str) -> list[str]:
@@ -76,6 +78,46 @@ def pieces(latex: str) -> list[str]:
     return [part for part in found if part not in ("", "{}")]
 
 
+def stacked(latex: str) -> str:
+    r"""Put the arguments of a bracket that is too long for a line below each other.
+
+    Args:
+        latex: a formula without delimiters.
+
+    Returns:
+        The formula; one whose brackets are short or hold one argument is left as it is.
+
+    Example:
+        >>> stacked(r"\max\left(a, b\right)")
+        '\\max\\left(a, b\\right)'
+        >>> long = "x" * LONG
+        >>> print(stacked(rf"\left({long}, f\left(b, c\right)\right)").replace(long, "a"))
+        \left(\begin{aligned}&a,\\& f\left(b, c\right)\end{aligned}\right)
+    """
+    groups: list[list[str]] = [[""]]  # arguments of the brackets that are open
+    braces = [0]
+    previous = ""
+    for token in _TOKEN.findall(latex):
+        if token == r"\right" and len(groups) > 1:
+            arguments = groups.pop()
+            braces.pop()
+            inside = ",".join(arguments)
+            if len(arguments) > 1 and len(inside) > LONG:
+                rows = r",\\&".join(arguments)
+                inside = rf"\begin{{aligned}}&{rows}\end{{aligned}}"
+            groups[-1][-1] += inside
+        braces[-1] += (token == "{") - (token == "}")
+        if token == "," and braces[-1] == 0 and len(groups) > 1:
+            groups[-1].append("")
+        else:
+            groups[-1][-1] += token
+        if previous == r"\left":
+            groups.append([""])
+            braces.append(0)
+        previous = token
+    return groups[0][0]
+
+
 def late(latex: str, *, display: bool = False) -> str:
     r"""HTML of a formula that is typeset when it comes near the screen.
 
@@ -88,7 +130,7 @@ def late(latex: str, *, display: bool = False) -> str:
         '<span class="late-math">\\(a &lt; b\\)</span>'
     """
     style = r"\displaystyle " if display else ""
-    parts = pieces(latex) if len(latex) >= SHORT else [latex]
+    parts = [stacked(part) for part in pieces(latex)] if len(latex) >= SHORT else [latex]
     spans = [rf'<span class="late-math">\({style}{escape(part)}\)</span>' for part in parts]
     return BREAK.join(spans)
 

@@ -15,6 +15,7 @@ from snnlib.init.bellec2018 import bellec2018_
 from snnlib.init.ding2022 import ding2022_
 from snnlib.init.ikun2024 import ikun2024_
 from snnlib.init.initialize import initialize_
+from snnlib.init.learning_rate import learning_rate
 from snnlib.init.lee2016 import lee2016_
 from snnlib.init.method import Method
 from snnlib.init.micheli2024 import micheli2024_
@@ -37,6 +38,7 @@ __all__ = [
     "ikun2024",
     "ikun2024_",
     "initialize_",
+    "learning_rate",
     "lee2016_",
     "micheli2024_",
     "register",

@@ -8,7 +8,7 @@ For L layers and T steps (`snnlib.meanfield.balance`, thresholds as unit):
 3. the height γ at which Σ (dL/du)² over neurons and steps is as large in the first layer as in the
    last, with the reset detached or attached as the neurons have it;
 4. the learning rate at which updates of Adam that all agree move a current by 1/25 of its standard
-   deviation in one step, η = √(G/E[x²]) / (25 n).
+   deviation in one step (`snnlib.init.learning_rate`), whatever the depth.
 
 Three numbers are chosen, not derived: the rate 0.2, from which on the depth over which inputs are
 told apart no longer grows with the gain; the coherence 0.1; and the 1/25. The last two are those of
@@ -26,6 +26,7 @@ from typing import Any
 from snnlib._checks import check_positive
 from snnlib.init.chain import chain_of, one, shared
 from snnlib.init.connection import Connection, Layer
+from snnlib.init.learning_rate import learning_rate
 from snnlib.init.method import (
     Arranged,
     Feeding,
@@ -34,13 +35,18 @@ from snnlib.init.method import (
     driven_neuron,
     with_the_network,
 )
-from snnlib.meanfield.balance import fitted_surrogate, gain_to_the_top, stack_at_rate
+from snnlib.meanfield.balance import (
+    depth_scale_at,
+    fitted_surrogate,
+    gain_to_the_top,
+    stack_at_rate,
+)
 from snnlib.resets import Reset
 from snnlib.surrogate import Surrogate
 
 SOURCE = "This book; rate, gradient size and coherence over L layers and T steps"
 
-RATE, COHERENCE, MOVE = 0.2, 0.1, 1 / 25
+RATE, COHERENCE = 0.2, 0.1
 HELP = "more steps, skip connections or a norm help"
 
 
@@ -118,7 +124,10 @@ def _arrange(
     if first.second_moment and first.mean is not None:
         alike = first.mean**2 / first.second_moment
     network = {"steps": steps, "depth": len(chain), "leak": leak, "reset": reset}
-    stack = stack_at_rate(gain_to_the_top(rate, **network), rate, **network, alike=alike)
+    between = gain_to_the_top(rate, **network)
+    stack = stack_at_rate(between, rate, **network, alike=alike)
+    scale = depth_scale_at(between, steps=steps, leak=leak, reset=reset)
+    told, unread = _told_apart(chain, scale)
     own = [_surrogate(connection.drives[0]) for connection in chain]
     modules = [connection.drives[0].module for connection in chain]
     detach = one("detach_reset", [getattr(module, "detach_reset", True) for module in modules])
@@ -133,27 +142,58 @@ def _arrange(
             settings["input_second_moment"] = square
         else:
             settings["height"] = math.sqrt(square / rate)
-        step = MOVE * math.sqrt(gain(**settings) / square) / connection.fan_in
+        size = _size(connection, rate, square, first=k == 0)
+        step = learning_rate(gain(**settings), connection.fan_in, second_moment=square, size=size)
         layer, made = connection.drives[0], _in_units(fit.surrogate, connection.drives[0])
-        remark = "" if own[k] else f"{_said(made)} to be set by hand"
-        if fit.coherence[k] < 0.9 * coherence:
-            remark += "; " * bool(remark) + "gradients do not agree here: " + HELP
+        apart = fit.coherence[k] < 0.9 * coherence
+        notes = (
+            neuron.note,
+            "" if own[k] else f"{_said(made)} to be set by hand",
+            f"gradients do not agree here: {HELP}" if apart else "",
+            unread[k],
+        )
         result.append(
             Arranged(
                 settings,
-                "; ".join(note for note in (neuron.note, remark) if note),
+                "; ".join(note for note in notes if note),
                 {layer.name: made} if own[k] else {},
                 float(stack.rate[k].mean()),
-                Forecast(made, fit.size[k], fit.coherence[k], step),
+                Forecast(made, fit.size[k], fit.coherence[k], step, told[k]),
             )
         )
     by_name = {connection.name: found for connection, found in zip(chain, result, strict=True)}
     return [by_name[connection.name] for connection in connections]
 
 
+def _told_apart(
+    chain: Sequence[Connection], scale: float | None
+) -> tuple[list[float | None], list[str]]:
+    """What is left of the difference of two inputs in each layer, and where chance is larger."""
+    if scale is None:
+        return [None] * len(chain), [""] * len(chain)
+    left = [math.exp(-k / scale) for k in range(len(chain))]
+    below = [share < 1 / math.sqrt(c.fan_in) for share, c in zip(left, chain, strict=True)]
+    note = (
+        f"at the start, what tells inputs apart (e times less every {scale:.2g} layers) is below "
+        f"chance from here on: layers below must learn first; {HELP}"
+    )
+    first = below.index(True) if any(below) else None
+    return list(left), [note if k == first else "" for k in range(len(chain))]
+
+
 def _square_height(connection: Connection) -> float:
     _, heights = connection.feeding
     return float(heights.square().mean())
+
+
+def _size(connection: Connection, rate: float, square: float, *, first: bool) -> float:
+    """E|x| of what enters the weight: of the example, of spikes, or of normal values."""
+    if first and connection.size is not None:
+        return connection.size
+    if connection.fed_by:
+        _, heights = connection.feeding
+        return rate * float(heights.abs().mean())
+    return math.sqrt(2 / math.pi * square)
 
 
 def _surrogate(layer: Layer) -> Surrogate | None:

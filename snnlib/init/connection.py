@@ -55,6 +55,7 @@ class Connection:
         drives: The spiking layers whose current the weight makes; empty for a readout.
         second_moment: E[x²] of the input, measured on the example; None without one.
         mean: E[x] likewise.
+        size: E|x| likewise.
         low: Least input likewise.
         high: Largest input likewise.
         active: Number of nonzero inputs on the example, over all steps and samples.
@@ -76,6 +77,7 @@ class Connection:
     drives: tuple[Layer, ...] = ()
     second_moment: float | None = None
     mean: float | None = None
+    size: float | None = None
     low: float | None = None
     high: float | None = None
     active: int | None = None

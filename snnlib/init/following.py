@@ -34,6 +34,7 @@ class _Use:
     flow: Flow | None = None
     drives: dict[nn.Module, None] = field(default_factory=dict)
     total: float = 0.0
+    sizes: float = 0.0
     squares: float = 0.0
     low: float = math.inf
     high: float = -math.inf
@@ -46,6 +47,7 @@ class _Use:
         self.active += int(value.count_nonzero())
         value = value.double()
         self.total += float(value.sum())
+        self.sizes += float(value.abs().sum())
         self.squares += float(value.square().sum())
         self.count += value.numel()
         if value.numel():
@@ -252,6 +254,7 @@ def by_execution(found: Inventory, example: Any, time: Time) -> list[Connection]
                 flow=use.flow,
                 second_moment=use.squares / use.count if use.count else None,
                 mean=use.total / use.count if use.count else None,
+                size=use.sizes / use.count if use.count else None,
                 low=use.low if use.count else None,
                 high=use.high if use.count else None,
                 active=use.active,

@@ -103,8 +103,9 @@ def initialize_(
         and the predicted rate there: the one that the method aims at ("rossbroich2022": Q(ξ) of the
         potential without reset, "spikeinit2026" and "mean_field": their rate, "lsuv": Q(θ)), else
         P(u > θ) at the first step that the input reaches, with Var[u] = λ² Σ G E[x²] from layer to
-        layer; "balanced" adds the size and the coherence of gradients there, the surrogate and the
-        learning rate. Prints as a table.
+        layer; "balanced" adds the size and the coherence of gradients there, the surrogate, the
+        learning rate (`Report.groups` hands it to Adam) and how much of what tells inputs apart is
+        left. Prints as a table.
 
     Raises:
         ValueError: If the method, a setting or `bias` is unknown, a setting is infeasible, a name

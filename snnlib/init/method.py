@@ -47,12 +47,15 @@ class Forecast(NamedTuple):
         gradient: Σ (dL/du)² over neurons and steps of the layer, over that of the last one.
         coherence: Cosine of the gradients of two unrelated inputs there.
         learning_rate: Of the weight, for Adam.
+        told_apart: Part of what tells one pair of inputs from another in the first layer that is
+            left in this one; None if unknown.
     """
 
     surrogate: Surrogate
     gradient: float
     coherence: float
     learning_rate: float
+    told_apart: float | None = None
 
 
 class Arranged(NamedTuple):

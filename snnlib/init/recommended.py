@@ -92,9 +92,10 @@ class Learning(NamedTuple):
         """What the network does, as the end of a sentence."""
         if not self.shares:
             return "has no weight that is trained"
-        reached = f"its weights take up to {self.share:.0e} of Adam's full step"
-        if self.share >= LEARNS:
-            reached = f"its weights take up to {self.share:.0%} of Adam's full step"
+        share = f"{self.share:.0%}" if self.share >= LEARNS else f"{100 * self.share:.1g}%"
+        reached = f"its weights take up to {share} of Adam's full step"
+        if self.share < 1e-4:
+            reached = "its weights take less than 0.01% of Adam's full step"
         which = ", ".join(map(repr, self.silent))
         if self.beyond:
             reached += (

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
+
+from torch import nn
 
 from snnlib import _html
+from snnlib._checks import check_positive
 from snnlib.dialects.form import OWN_RECURRENT
 from snnlib.init.activity import Activity, Drive
 from snnlib.init.connection import Layer
@@ -40,6 +43,8 @@ class Row(NamedTuple):
             the last layer; None where the method does not say.
         coherence: Predicted cosine of the gradients of two unrelated inputs there, likewise.
         learning_rate: For Adam and this weight, likewise.
+        told_apart: Predicted part of what tells one pair of inputs from another in the first layer
+            that is left in this one, e^(−(l−1)/ξ), likewise.
         surrogate: Derivative of the spike of what it drives, which the other numbers are for,
             likewise; set where the layer is one of ours. Not in the table.
     """
@@ -58,6 +63,7 @@ class Row(NamedTuple):
     gradient: float | None = None
     coherence: float | None = None
     learning_rate: float | None = None
+    told_apart: float | None = None
     surrogate: Surrogate | None = None
 
 
@@ -76,9 +82,11 @@ HEADINGS = (
     "gradient",
     "coherence",
     "learning rate",
+    "told apart",
 )
 NUMERIC = tuple(name for name in HEADINGS if name not in ("layer", "fed by", "drives", "note"))
-OPTIONAL = ("note", "gradient", "coherence", "learning rate")  # left out where empty throughout
+# left out where empty throughout
+OPTIONAL = ("note", "gradient", "coherence", "learning rate", "told apart")
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,38 @@ class Report(Sequence[Row]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def groups(self, module: nn.Module, *, default: float) -> list[dict[str, Any]]:
+        """The parameters of a network with their learning rates, as Adam takes them.
+
+        Args:
+            module: The network that the report is of.
+            default: Learning rate of what the report has none for: the readout, norms, neurons.
+
+        Returns:
+            Groups for `torch.optim.Adam`, one for each rate; a bias goes with its weight.
+
+        Raises:
+            ValueError: If the network has no module of a row's name, or `default` is not positive.
+
+        Example:
+            >>> network = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 10))
+            >>> row = Row("0", 30, 2.0, 0.26, "data", None, None, 1.0, "1", learning_rate=0.002)
+            >>> found = Report("balanced", "", (row,)).groups(network, default=0.001)
+            >>> [(len(group["params"]), group["lr"]) for group in found]
+            [(2, 0.002), (2, 0.001)]
+        """
+        check_positive("default", default)
+        known, groups = dict(module.named_modules()), []
+        left = {id(p): p for p in module.parameters()}
+        for row in self.rows:
+            if row.learning_rate is None:
+                continue
+            if row.layer not in known:
+                raise ValueError(f"module must hold the weights of the report, got no {row.layer}")
+            own = [left.pop(id(p)) for p in known[row.layer].parameters() if id(p) in left]
+            groups.append({"params": own, "lr": row.learning_rate})
+        return [*groups, {"params": list(left.values()), "lr": default}]
 
     def _table(self) -> list[list[str]]:
         """Headings and cells as text, without columns that are empty throughout."""
@@ -256,8 +296,10 @@ def _beyond(layer: Layer) -> str:
     return "; ".join(reason for reason in why.split("; ") if reason != OWN_RECURRENT)
 
 
-def _forecast(plan: Plan) -> tuple[float | None, float | None, float | None, Surrogate | None]:
+def _forecast(plan: Plan) -> tuple[Any, ...]:
+    """The last fields of a row."""
     found = plan.forecast
     if found is None:
-        return None, None, None, None
-    return found.gradient, found.coherence, found.learning_rate, found.surrogate
+        return ()
+    told = found.gradient, found.coherence, found.learning_rate, found.told_apart
+    return *told, found.surrogate

@@ -32,20 +32,22 @@ class Decision(NamedTuple):
 def _probes(expression: sp.Expr, count: int = 4) -> list[dict[sp.Symbol, sp.Rational]]:
     """Rational points that respect the symbols' assumptions, the same in every run."""
     rng = random.Random(20241)  # only proposes points at which to evaluate: no statistics
-    symbols = sorted(expression.free_symbols, key=str)
+    families = {indexed.base.label for indexed in expression.atoms(sp.Indexed)}
+    plain = {s for s in expression.free_symbols if isinstance(s, sp.Symbol)}
+    symbols = sorted(plain - families, key=str)
     points = []
     for _ in range(count):
         point = {}
         for symbol in symbols:
-            if symbol.is_integer:
-                value = sp.Integer(rng.randint(1, 9))
-            elif symbol.is_nonnegative:
-                value = sp.Rational(rng.randint(1, 60), 23)
-            else:
-                value = sp.Rational(rng.randint(-60, 60), 23)
-            point[symbol] = value
+            point[symbol] = _proposed(symbol, rng)
         points.append(point)
     return points
+
+
+def _proposed(symbol: sp.Expr, rng: random.Random) -> sp.Rational:
+    if symbol.is_integer:
+        return sp.Integer(rng.randint(1, 9))
+    return sp.Rational(rng.randint(1 if symbol.is_nonnegative else -60, 60), 23)
 
 
 def _at(expression: sp.Expr, point: dict[sp.Symbol, sp.Rational]) -> sp.Expr | None:
@@ -53,7 +55,11 @@ def _at(expression: sp.Expr, point: dict[sp.Symbol, sp.Rational]) -> sp.Expr | N
     if expression.has(AppliedUndef):  # quadrature would search for a number that is not there
         return None
     try:
-        value = expression.subs(point).doit().evalf(_DIGITS)
+        value = expression.subs(point).doit()
+        # a sum over w[j]: its terms are there only now that its bounds are numbers
+        for indexed in sorted(value.atoms(sp.Indexed), key=str):
+            value = value.subs(indexed, _proposed(indexed, random.Random(str(indexed))))
+        value = value.evalf(_DIGITS)
     except (TypeError, ValueError, ZeroDivisionError, NotImplementedError):
         return None
     if not value.is_number or value.is_finite is False or value is sp.nan:

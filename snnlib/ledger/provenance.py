@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 __all__ = ["Slice", "notebook_slice"]
@@ -220,7 +222,8 @@ def _names_claim(call: ast.Call, claim: str | None) -> bool:
     return isinstance(first, ast.Constant) and first.value == claim
 
 
-class _Program(NamedTuple):
+@dataclass(frozen=True)
+class _Program:
     """The cells of a notebook up to a statement that makes a call."""
 
     trees: Sequence[ast.Module | None]
@@ -232,14 +235,33 @@ class _Program(NamedTuple):
         """Those of some names that the calling statement binds itself."""
         return _names_bound(self.target, self.imported) & wanted
 
-    def traced(self, wanted: set[str]) -> tuple[list[tuple[int, ast.stmt]], set[str]]:
-        """Statements that bind some names, and what they rest on, the last one first.
+    @cached_property
+    def read_by(self) -> Mapping[str, set[str]]:
+        """Name of a function -> names that a call of it reads, whenever they were bound."""
+        found: dict[str, set[str]] = {}
+        for statement in (node for tree in self.trees if tree for node in tree.body):
+            later = isinstance(statement, ast.FunctionDef | ast.ClassDef) or (
+                isinstance(statement, ast.Assign)
+                and any(isinstance(node, ast.Lambda) for node in ast.walk(statement.value))
+            )
+            for name in _stored(statement) if later else ():
+                found.setdefault(name, set()).update(_names_read(statement) - self.own)
+        return found
 
-        Also names that nothing before binds.
-        """
+    def called(self, names: set[str]) -> set[str]:
+        """Names, and what calls of the functions among them read."""
+        every, new = set(names), set(names)
+        while new:
+            new = set().union(*(self.read_by.get(name, ()) for name in new)) - every
+            every |= new
+        return every
+
+    def traced(self, wanted: set[str]) -> list[tuple[int, ast.stmt]]:
+        """Statements that bind some names, and what they rest on, the last one first."""
         taken = []
+        wanted = self.called(wanted)
         if made := self.made_in_target(wanted):
-            wanted = (wanted - made) | (_names_read(self.target) - self.own)
+            wanted = (wanted - made) | self.called(_names_read(self.target) - self.own)
         for index in range(len(self.trees) - 1, -1, -1):
             tree = self.trees[index]
             for statement in reversed(tree.body if tree else []):
@@ -248,9 +270,10 @@ class _Program(NamedTuple):
                 if index == len(self.trees) - 1 and statement.lineno > self.target.lineno:
                     continue  # runs after the call
                 if _names_bound(statement, self.imported) & wanted:
-                    wanted = (wanted - _replaced(statement)) | (_names_read(statement) - self.own)
+                    reads = self.called(_names_read(statement) - self.own)
+                    wanted = (wanted - _replaced(statement)) | reads
                     taken.append((index, statement))
-        return taken, wanted
+        return taken
 
 
 def notebook_slice(
@@ -305,10 +328,7 @@ def notebook_slice(
     target = (named or made)[-1][0]
     wanted -= own
     program = _Program(trees, target, imported, own)
-    taken, missing = program.traced(wanted)
-    while late := missing - wanted - imported:  # bound below the function that reads them
-        wanted |= late
-        taken, missing = program.traced(wanted)
+    taken = program.traced(wanted)
     for _, statement in taken:
         calls |= names.calls(statement)
     if program.made_in_target(wanted):

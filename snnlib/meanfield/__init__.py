@@ -24,8 +24,10 @@ from snnlib.meanfield.growth import LayerGrowth, layer_growth
 from snnlib.meanfield.many_steps import TimeAverage, clipped_correlation_map, time_average
 from snnlib.meanfield.memory import growth_with_memory, slope_correlation
 from snnlib.meanfield.network_law import LayerLaw, NetworkLaw, network_law
+from snnlib.meanfield.one_update import OneUpdate, one_update, promise_kept
 from snnlib.meanfield.outlook import GradientSignal, Outlook, gradient_signal, outlook
 from snnlib.meanfield.rate import gain_for_rate
+from snnlib.meanfield.readable import readable_depth, readout_accuracy
 from snnlib.meanfield.recurrent import (
     RateStep,
     least_input_variance,
@@ -80,6 +82,7 @@ __all__ = [
     "LayerGrowth",
     "LayerLaw",
     "NetworkLaw",
+    "OneUpdate",
     "Outlook",
     "Passage",
     "RateStep",
@@ -122,11 +125,15 @@ __all__ = [
     "matched_sharpness",
     "network_law",
     "normal_deviation",
+    "one_update",
     "outlook",
     "passage",
+    "promise_kept",
     "rate_at_half",
     "rate_fixed_points",
     "rate_map",
+    "readable_depth",
+    "readout_accuracy",
     "shifted_map",
     "slope_correlation",
     "spectral_radius",

@@ -19,12 +19,19 @@ import torch
 from scipy.optimize import brentq
 
 from snnlib.meanfield.backward import dampening_of
+from snnlib.meanfield.depth import depth_law
 from snnlib.meanfield.two_inputs import TwoInputs
 from snnlib.meanfield.way_back import Stack, two_inputs_through, way_back
 from snnlib.resets import Reset
 from snnlib.surrogate import Surrogate
 
-__all__ = ["FittedSurrogate", "fitted_surrogate", "gain_to_the_top", "stack_at_rate"]
+__all__ = [
+    "FittedSurrogate",
+    "depth_scale_at",
+    "fitted_surrogate",
+    "gain_to_the_top",
+    "stack_at_rate",
+]
 
 _NARROWEST, _WIDEST = 1.0, 0.05  # sharpness in units of 1/θ
 
@@ -117,6 +124,37 @@ def stack_at_rate(
         samples=max(256, min(2048, 16_384 // steps)),
         generator=torch.Generator().manual_seed(0),
     )
+
+
+@lru_cache(maxsize=64)
+def depth_scale_at(
+    gain: float, *, steps: int, leak: float, reset: Reset = "subtract"
+) -> float | None:
+    """Layers ξ in which what tells inputs apart falls by e, at threshold 1.
+
+    Args:
+        gain: G > 0 of the weights.
+        steps: T ≥ 1.
+        leak: β in [0, 1].
+        reset: As in `snnlib.neurons.lif`.
+
+    Returns:
+        ξ to about 5 %, or None where deep layers do not repeat each other, as activity dies out or
+        travels.
+
+    Source: derived in the book.
+
+    Example:
+        >>> round(depth_scale_at(8.0, steps=1, leak=0.5), 2)
+        1.53
+        >>> depth_scale_at(2.0, steps=1, leak=0.5) is None
+        True
+    """
+    try:
+        found = depth_law(1.0, leak=leak, steps=steps, reset=reset, gain=gain, samples=4096)
+    except ValueError:
+        return None
+    return found.depth_scale
 
 
 class FittedSurrogate(NamedTuple):

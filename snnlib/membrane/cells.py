@@ -14,7 +14,7 @@ from scipy.special import ndtr
 __all__ = ["Cells", "total_variation", "wasserstein"]
 
 _REACH = 7.5  # standard deviations of the potential without a reset
-_STEPS = 60  # after which the start is forgotten
+_CHANGE = 1e-12  # of a law, or of a mean as a share of the grid, that has settled
 
 
 class Cells:
@@ -93,9 +93,9 @@ class Cells:
             self._into = here - np.where(self._fires, round(threshold / width), 0)
         self.quiet, loud = self.rows(self.states)
         self.operator = self.quiet + loud
-        law = np.full(len(self.states), 1 / len(self.states))
-        for _ in range(_STEPS):
-            law = law @ self.operator
+        law, before = np.full(len(self.states), 1 / len(self.states)), np.inf
+        while np.abs(law - before).sum() > _CHANGE:
+            law, before = law @ self.operator, law
         self.stationary = law
         self.mean, self.rate = float(law @ self.states), float(law @ loud.sum(1))
 
@@ -138,10 +138,10 @@ class Cells:
             steps: Steps T of a batch.
             over: Mean over the neurons that spiked in the T steps, or over all.
         """
-        start = 0.0
-        for _ in range(8):  # each contracts like the second eigenvalue to the steps
+        start, before, settled = 0.0, math.inf, _CHANGE * float(np.ptp(self.edges))
+        while abs(start - before) > settled:  # contracts like the second eigenvalue to the steps
             law = self.split(start, steps)[over == "active"]
-            start = float(law @ self.states / law.sum())
+            start, before = float(law @ self.states / law.sum()), start
         return start
 
     def state_of(self, potentials: np.ndarray) -> np.ndarray:

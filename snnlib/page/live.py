@@ -25,6 +25,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -306,7 +307,8 @@ def _axes(panel: Panel) -> dict[str, Any]:
     ) -> list[list[Any]]:
         at = _round_places(limits, log) if given is None else given
         where = _places(list(at), limits, log)
-        return [[round(float(p), 4), _tick(t)] for p, t in zip(where, at, strict=True)]
+        powers = log and any(abs(math.log10(t)) > 3.5 for t in at)
+        return [[round(float(p), 4), _tick(t, powers)] for p, t in zip(where, at, strict=True)]
 
     return {
         "x": panel.x,
@@ -316,9 +318,10 @@ def _axes(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _tick(value: float) -> str:
-    """A number at an axis: a power of ten as such."""
-    return tables.readable(f"{value:g}").removeprefix("1·")
+def _tick(value: float, power: bool = False) -> str:
+    """A number at an axis: a power of ten as such, or where the axis has such."""
+    text = f"{value:e}" if power and value != 1 else f"{value:g}"
+    return tables.readable(re.sub(r"\.0+e", "e", text)).removeprefix("1·")
 
 
 def _round_places(limits: tuple[float, float], log: bool) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 from snnlib import _html
 from snnlib._extras import require
 
-__all__ = ["render", "table"]
+__all__ = ["fields", "render", "table"]
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -63,3 +63,33 @@ def table(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | Non
     """Return a table that a notebook displays; arguments as in `render`."""
     display = require("IPython.display", "book")
     return display.HTML(render(columns, formats))
+
+
+def fields(records: Mapping[str, Any], format: str = ".4g") -> Any:
+    """Return a table of named tuples that a notebook displays: a row per field, NaN as a dash.
+
+    Args:
+        records: Named tuples of one class by the header of their column.
+        format: Format specification for numbers.
+
+    Returns:
+        What `table` returns.
+
+    Raises:
+        ValueError: If there is no record, or two have different fields.
+
+    Example:
+        >>> from collections import namedtuple
+        >>> Law = namedtuple("Law", "mean rate")
+        >>> "<td>rate</td><td>0.5</td>" in fields({"here": Law(0.0, 0.5)}).data
+        True
+    """
+    kinds = {tuple(record._fields) for record in records.values()}
+    if len(kinds) != 1:
+        raise ValueError(f"records must be of one class, got {sorted(kinds)}")
+    (names,) = kinds
+    columns = {
+        title: ["–" if value != value else value for value in (getattr(r, n) for n in names)]
+        for title, r in records.items()
+    }
+    return table({"field": names, **columns}, dict.fromkeys(columns, format))

@@ -63,6 +63,16 @@ class Diagnosis:
         return not self.findings
 
     @property
+    def alive(self) -> float:
+        """Share of the steps at which the last layer has spikes: what a readout over all sees.
+
+        1 if activity is there from the first step to the last, 0 for silence, and between them
+        where it starts late, as each layer of neurons that add up starts after the one below.
+        """
+        rate = self.layers[-1].rate
+        return float((rate > 0).double().mean())
+
+    @property
     def operations(self) -> float:
         """Additions caused by spikes, per sample, in all weights between spiking layers."""
         return sum(layer.operations for layer in self.layers)
@@ -148,9 +158,13 @@ class Diagnosis:
         return self.statistics.rate.shape[1]
 
     def _cost(self) -> str:
+        steps = self._steps()
+        some = f"; {self.layers[-1].name} has spikes at {round(self.alive * steps)} of them"
         return (
             f"{self.operations:.4g} synaptic operations (additions) and "
-            f"{self.multiplications:.4g} multiplications a sample in {self._steps()} steps"
+            f"{self.multiplications:.4g} multiplications a sample in {steps} steps"
+            + some
+            * (0 < self.alive < 1)
         )
 
     def _sentences(self) -> list[str]:

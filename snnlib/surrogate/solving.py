@@ -120,7 +120,7 @@ def sharpness_at_balance(
         reach = f"0 < E[σ'²] < γ² = {gamma**2:.6g}" if not b else f"values below {top:.6g}"
         least = (b + math.sqrt(b * b + 4 * a * c)) / (2 * c)
         raise ValueError(
-            f"no sharpness of {shape!r} reaches {asked} at dampening {gamma!r}: since σ' <= γ, "
+            f"no sharpness of {shape!r} reaches {asked} at dampening {gamma:.6g}: since σ' <= γ, "
             f"the reachable range is {reach}; nearest feasible dampening: just above {least:.6g}"
         )
     wide = narrow = 1.0 / (high - low)

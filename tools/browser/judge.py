@@ -15,6 +15,7 @@ def problems(page: Measured, budget: Budget) -> Iterator[str]:
     yield from page.complaints
     yield from (f"two elements are called {name}" for name in page.twice)
     yield from (f"MathJax: {text}" for text in page.broken)
+    yield from (f"an output is no text: {text.strip()[:60]}" for text in page.bare)
     for raw, when in zip(page.raw, ("", " when the folds are open"), strict=True):
         if raw:
             yield f"{raw} formulas are not typeset{when}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ _CUT = """() => [...document.querySelectorAll(
 _OPEN_ALL = """() => { for (const d of document.querySelectorAll("details")) d.open = true; }"""
 _TYPESET_ALL = """() => window.dispatchEvent(new Event("beforeprint"))"""
 _WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+_PRINTED = """() => [...document.querySelectorAll(
+    "main .cell_output .text_plain pre, main .cell_output .stream pre")].map(e => e.textContent)"""
+# Tuples, lists, dictionaries, arrays, and numbers with more digits than a reader wants.
+_BARE = re.compile(
+    r"^\s*(?:\w+\()?[\[({].*[\])}]\s*$|^\s*(?:tensor|array)\(|\d\.\d{9,}", re.DOTALL | re.MULTILINE
+)
 _IMAGES = """() => [...document.querySelectorAll("main img")]
   .filter(i => i.checkVisibility())
   .map(i => [i.src, i.clientWidth, i.closest("[id]")?.id || ""])"""
@@ -56,6 +63,7 @@ class Measured:
         letters: Per figure, where it stands and its smallest letters on a phone.
         widths: Per figure, its width on a phone; what is wider than the screen scrolls.
         twice: Identities that two elements have.
+        bare: Outputs of cells that are Python's containers or long numbers.
     """
 
     name: str
@@ -71,6 +79,7 @@ class Measured:
     letters: dict[str, float] = field(default_factory=dict)
     widths: dict[str, float] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
+    bare: list[str] = field(default_factory=list)
 
 
 def measure(tab: Tab, site: Path, name: str, *, patience: float = 20.0) -> Measured:
@@ -92,6 +101,7 @@ def measure(tab: Tab, site: Path, name: str, *, patience: float = 20.0) -> Measu
     found.elements = sizes["elements"]
     found.screens = sizes["height"] / DESKTOP["height"]
     found.twice = sorted({i for i in sizes["ids"] if sizes["ids"].count(i) > 1})
+    found.bare = [text for text in page.evaluate(_PRINTED) if _BARE.search(text)]
     if file.parent.name == "notebooks":
         found.answer = page.evaluate(_END_OF_ANSWER)
     closed = page.evaluate(_RAW)

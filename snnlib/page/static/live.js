@@ -28,7 +28,7 @@
   };
 
   const cells = (text, [columns, rows], across, down) => {
-    const w = across(1 / columns) - across(0) + 0.3, h = down(0) - down(1 / rows) + 0.3;
+    const w = across(1 / columns) - across(0), h = down(0) - down(1 / rows);
     let body = "";
     [...text].forEach((c, k) => {
       if (!digit[c]) return;
@@ -36,18 +36,19 @@
       body += `<rect x="${x.toFixed(1)}" y="${y.toFixed(1)}" width="${w.toFixed(1)}" `
         + `height="${h.toFixed(1)}" opacity="${(digit[c] / 63).toFixed(2)}"/>`;
     });
-    return `<g class="live-cells">${body}</g>`;
+    return `<g class="live-cells" shape-rendering="crispEdges">${body}</g>`;
   };
 
   const panel = (made, data, lines, width, name) => {
     const across = x => LEFT + x * (width - LEFT - RIGHT);
     const down = y => TOP + (1 - y) * (HEIGHT - TOP - BOTTOM);
     let grid = "", drawn = "", legend = "";
+    const ruled = made.cells ? -0.02 : 1;  // a line would shine through the cells: marks outside
     for (const [at, text] of made.xt)
-      grid += `<line x1="${across(at)}" x2="${across(at)}" y1="${down(0)}" y2="${down(1)}"/>`
+      grid += `<line x1="${across(at)}" x2="${across(at)}" y1="${down(0)}" y2="${down(ruled)}"/>`
         + `<text x="${across(at)}" y="${down(0) + 15}" text-anchor="middle">${text}</text>`;
     for (const [at, text] of made.yt)
-      grid += `<line x1="${across(0)}" x2="${across(1)}" y1="${down(at)}" y2="${down(at)}"/>`
+      grid += `<line x1="${across(0)}" x2="${across(ruled)}" y1="${down(at)}" y2="${down(at)}"/>`
         + `<text x="${LEFT - 6}" y="${down(at) + 4}" text-anchor="end">${text}</text>`;
     for (const [x, y, label, style, color] of lines) {
       if (style === "cells") { drawn += cells(data[y], made.cells, across, down); continue; }
