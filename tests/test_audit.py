@@ -138,6 +138,23 @@ one = """,
     assert tried & {"2 * x", "2 * x + 1", "2 * 3", "2 * 3 - 1", "2 * w"} == set()
 
 
+def test_the_argument_of_a_function_is_tried_where_nothing_else_is_noticed(run):
+    """The slope of ln(1 + e^k) is 1 − 1/V whatever the sign and the factor of e^k."""
+    source = """
+s = ledger.symbols("paper")
+k, V = sp.symbols("k V", positive=True)
+value = sp.log(1 + sp.exp(k))
+(inverse,) = sp.solve(sp.Eq(value, V), k)
+slope = sp.simplify(sp.diff(value, k).subs(k, inverse) + sp.exp(-V))
+ledger.prove("paper.variance", slope * s.n * s.p)
+"""
+    result = run(source, "prove", "paper.variance")
+    assert "decorative" not in result
+    noticed = {(tried["kind"], tried["was"]): bool(tried["breaks"]) for tried in result["tried"]}
+    assert not noticed["sign", "1 + sp.exp(k)"]
+    assert noticed["argument", "k"]
+
+
 def test_all_places_are_tried_before_a_proof_is_called_decorative(run):
     """The first dozen are about terms that cancel; the one that matters comes late."""
     lines = [f"a{k} = sp.diff({k + 2} * w**2, w)" for k in range(20)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import math
 import re
 import shutil
 import subprocess
@@ -10,9 +13,10 @@ from pathlib import Path
 import jupytext
 import numpy as np
 import pytest
+import torch
 
 from snnlib import ledger
-from snnlib.experiments import registered, runner
+from snnlib.experiments import registered, runner, task
 from snnlib.experiments.protocol import key
 from snnlib.experiments.registered import (
     RULES,
@@ -351,7 +355,7 @@ def test_nothing_is_said_before_every_run_is_there(tmp_path):
     }  # fmt: skip
     shown = registered.outcomes(rule, rows)
     assert shown["outcome"] == ["supported", "undecided"]
-    assert shown["points (95 %)"][0].startswith("+76.7 ± ")
+    assert shown["points (90 %)"][0].startswith("+76.7 ± ")
     (first, *_) = judge_rule(rule, rows)
     assert first.summary.startswith("a against b: +76.7 ± ") and "3 fresh seeds" in first.summary
     found = registered.accuracies(rule, rows)
@@ -371,6 +375,105 @@ def test_nothing_is_said_before_every_run_is_there(tmp_path):
     write(tmp_path / "planted-registered.csv", rule.protocol(), whole)
     page = registered.overview({"planted": rule}, checks, tmp_path)
     assert page["outcome"] == ["1 supported, 1 undecided"]
+
+
+# --- the rules of the book, at a tiny size -----------------------------------------------------
+
+NARROW = {"width": 8, "channels": [4, 4], "hidden": 16}
+FEW = {"train": 60, "test": 50, "held_out": 20}
+
+
+def tiny(rule):
+    """A rule on a few samples, of digits for images, for one epoch, in narrow networks."""
+    settings = copy.deepcopy(rule.settings)
+    if settings["data"]["name"] == "fashion_mnist":
+        settings["data"] = {"name": "digits", "pool": 1}
+    settings["data"] |= FEW
+    network = settings["network"]
+    if "width" in network and network.get("kind", "residual") == "residual":
+        network |= {"width": 1 / 64, "blocks": [1, 1], "channels": [128, 256]}
+    else:
+        network |= {name: small for name, small in NARROW.items() if name in network}
+        if "depth" in network:
+            network["depth"] = 2
+    settings["training"] |= {"epochs": 1, "batch_size": 20}
+    if "rise" in settings:
+        settings["rise"]["samples"] = 2
+    conditions = copy.deepcopy(rule.conditions)
+    for changes in conditions.values():
+        for name, small in (("depth", 2), ("width", 8)):
+            if name in changes.get("network", {}):
+                changes["network"][name] = small
+    return dataclasses.replace(rule, settings=settings, conditions=conditions)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_runs_at_a_tiny_size_and_measures_what_it_compares(name):
+    runs = tiny(RULES[name]).protocol().runs(SIZE)
+    chosen = {runs[0].key: runs[0], runs[len(RULES[name].conditions) - 1].key: runs[-1]}
+    for run in chosen.values():
+        found = task.train(run.settings)
+        assert math.isfinite(found[RULES[name].value]), (run.labels, found)
+
+
+@pytest.mark.parametrize("name", ["curvature-of-minima", "ikun-epochs", "rivals-by-depth"])
+def test_every_network_of_a_rule_can_be_drawn(name):
+    """At its own width and depth; Fashion-MNIST has as many pixels whatever they show."""
+    rule = RULES[name]
+    asked = rule.settings["data"] | {"train": 64, "held_out": 0}
+    if asked["name"] == "fashion_mnist":
+        asked |= {"name": "digits", "pool": 1}
+    samples = task.load(asked, "train")
+    for run in rule.protocol().runs(SIZE, seeds=1):
+        init = run.settings["network"]["init"]
+        if init.get("method") == "balanced" and run.settings["network"]["depth"] > 10:
+            continue  # its gain is found layer by layer, which takes long
+        currents = samples.inputs.expand(run.settings["training"]["steps"], *samples.inputs.shape)
+        network = task.build(run.settings["network"], samples, run.seed, currents=currents)
+        assert all(torch.isfinite(p).all() for p in network.parameters()), run.labels
+
+
+def test_epochs_to_an_accuracy_are_linear_between_epochs():
+    assert task.crossing([0.3, 0.5, 0.4, 0.9], 0.45, start=0.1) == pytest.approx(1.75)
+    assert task.crossing([0.3], 0.2, start=0.1) == pytest.approx(0.5)
+    assert task.crossing([0.3, 0.4], 0.45, start=0.1) == 3.0
+    assert task.crossing([], 0.45, start=0.1) == 1.0
+
+
+def test_the_rise_is_that_of_the_trained_network(monkeypatch):
+    """Halved and doubled rises move its logarithm by ln 2; none at all gives a number too."""
+    from snnlib import curvature
+
+    run = tiny(RULES["curvature-of-minima"]).protocol().runs(SIZE)[0]
+    rise, seen, factors = curvature.loss_rise, [], iter((1.0, 2.0, 0.0))
+
+    def noting(network, samples, **settings):
+        seen.append((rise(network, samples, **settings), settings, len(samples)))
+        return curvature.Estimate(next(factors) * seen[-1][0].value, 0.0)
+
+    monkeypatch.setattr(curvature, "loss_rise", noting)
+    found = [task.train(run.settings)["log_rise"] for _ in range(3)]
+    assert seen[0][1:] == ({"steps": 4, "loss": "rate_mse", "radius": 0.1, "samples": 2}, 40)
+    assert seen[0][0] == seen[1][0] and seen[0][0].value > 0
+    assert found[1] - found[0] == pytest.approx(math.log(2))
+    assert found[2] == math.log(task.LEAST_RISE)
+
+
+def test_each_value_is_shown_in_its_unit():
+    rule = parse(RULE.replace('value = "test_accuracy"', 'value = "epochs"'))
+    rows = [
+        row | {"epochs": 3 + row["seed"] - 70 + (row["condition"] == "a")} for row in rows_of(rule)
+    ]
+    shown = registered.outcomes(rule, rows)
+    assert shown["epochs (90 %)"][0] == "+2.00 ± 0.00"
+    assert registered.accuracies(rule, rows)["epochs"][0].startswith("5.00 ± ")
+    assert registered.judge_rule(rule, rows)[0].summary.startswith(
+        "a against b: +2.00 ± 0.00 epochs"
+    )
+    assert rule.unit.show(0.5) == "0.5 epochs"
+    assert parse(RULE).unit.show(0.137) == "14 points"
+    with pytest.raises(ValueError, match="value must be one of test_accuracy, epochs, log_rise"):
+        parse(RULE.replace('value = "test_accuracy"', 'value = "accuracy"'))
 
 
 # --- the ledger --------------------------------------------------------------------------------

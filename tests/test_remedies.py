@@ -69,6 +69,45 @@ def test_dead_behind_a_normalization():
     assert all(float(layer.rate.mean()) > 0.02 for layer in after.layers)
 
 
+def test_dead_in_a_network_that_learns_draws_no_more_than_has_to_be():
+    """Weights behind a normalization stay; they would only learn more slowly."""
+
+    def quiet():
+        model = seq(
+            lambda: Block(40, scale=1.0),
+            lambda: Block(scale=1.0),
+            lambda: nn.Linear(120, 90),
+            lambda: LIF(threshold=2.0, leak=0.3),
+            lambda: nn.Linear(90, 10),
+        )
+        with torch.no_grad():
+            model[2].weight.mul_(0.5)
+        return model
+
+    model, batch = quiet(), images(40)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    finding, after = healed(model, batch, "dead")
+    assert finding.layer == "3" and 'layers={"2": {}, "*": None}' in finding.remedy
+    assert float(after.layers[2].rate.mean()) > 0.02
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert changed == {"2.weight", "2.bias"}
+    # Without the gradient nobody knows whether it learns: the call is that for a dead network.
+    whole = probe.diagnose(quiet(), batch, networks=0, gradient=False).findings[0]
+    assert whole.kind == "dead" and "layers=" not in whole.remedy
+
+
+def test_a_potential_that_is_read_need_not_fire():
+    model = seq(
+        lambda: nn.Linear(40, 100),
+        lambda: LIF(threshold=0.5, leak=0.3),
+        lambda: nn.Linear(100, 60),
+        lambda: LIF(threshold=9.0, leak=0.3, reset="none"),
+    )
+    found = probe.diagnose(model, images(40), networks=0)
+    assert float(found.layers[1].rate.max()) == 0
+    assert "dead" not in [f.kind for f in found.findings], str(found)
+
+
 @pytest.mark.parametrize(("shift", "kind"), [(2.5, "positive drive"), (-1.6, "negative drive")])
 def test_the_shift_of_a_normalization(shift, kind):
     model = seq(lambda: Block(40, shift=shift, scale=1.0))

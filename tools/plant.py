@@ -62,6 +62,7 @@ DERIVING = frozenset(
 RELATIONS = frozenset(["Eq", "Ne", "Gt", "Ge", "Lt", "Le", "same", "prove", "hold"])
 NUMBERS = frozenset(["Rational", "Integer"])
 NAMING = frozenset(["range", "symbols", "Symbol", "Function"])
+FUNCTIONS = frozenset(["exp", "log", "sqrt", "erf", "erfc", "tanh", "sin", "cos"])
 TERM = (ast.Name, ast.Attribute)  # a term of a sum without a coefficient of its own
 WATCH = "_watch_"
 BOUNDED = frozenset(["integrate", "Integral", "summation", "Sum", "limit", "Limit", "Product"])
@@ -75,7 +76,7 @@ class Place:
     """Where an error can be planted.
 
     Attributes:
-        kind: "moment", "bound", "neuron", "sign" or "coefficient".
+        kind: "moment", "bound", "neuron", "sign", "coefficient" or "argument".
         index: Number of the statement.
         node: What is to be changed in it.
     """
@@ -163,12 +164,7 @@ def _places(statement: ast.stmt) -> Iterator[_Found]:
     def visit(node: ast.AST, above: list[ast.AST]) -> Iterator[_Found]:
         path = [*above, node]
         name = _called(node)
-        if isinstance(node, ast.JoinedStr | ast.Assert) or name in (
-            "range",
-            "symbols",
-            "Symbol",
-            "Function",
-        ):
+        if isinstance(node, ast.JoinedStr | ast.Assert) or name in NAMING:
             return  # text, the chapter's own checks, counts and names
         if isinstance(node, ast.Subscript):
             yield from visit(node.value, path)
@@ -196,6 +192,8 @@ def _places(statement: ast.stmt) -> Iterator[_Found]:
         alone = not (above and isinstance(above[-1], ast.BinOp | ast.UnaryOp))
         if name in NUMBERS and alone and isinstance(node, ast.expr):
             yield "coefficient", node, above
+        if isinstance(node, ast.Call) and name in FUNCTIONS and isinstance(node.args[0], TERM):
+            yield "argument", node.args[0], path
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             yield "sign", node, above
         if isinstance(node, ast.BinOp):
@@ -325,7 +323,8 @@ def planted(program: Sequence[ast.stmt], place: Place, call: str) -> Error:
 def in_order(where: Sequence[Place], most: int = 12) -> tuple[list[Place], list[Place]]:
     """Those to try, and those to try only if none of them is noticed.
 
-    What is declared comes first, then places all over the derivation.
+    What is declared comes first, then places all over the derivation; bare arguments of functions
+    are for those that none of these breaks.
 
     Args:
         where: Places at which an error can be planted.
@@ -336,8 +335,9 @@ def in_order(where: Sequence[Place], most: int = 12) -> tuple[list[Place], list[
         key=lambda place: DECLARED.index(place.kind),
     )
     moments = sum(place.kind == "moment" for place in first)
-    rest = [place for place in where if place.kind not in DECLARED]
+    rest = [place for place in where if place.kind not in (*DECLARED, "argument")]
     room = max(most - len(first), 4)
     spread = rest[:: max(len(rest) // room, 1)][:room]
     chosen = first[: max(most, moments)] + spread
-    return chosen, [place for place in [*reversed(rest), *first] if place not in chosen]
+    bare = [place for place in where if place.kind == "argument"]
+    return chosen, [place for place in [*reversed(rest), *first, *bare] if place not in chosen]

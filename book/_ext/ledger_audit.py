@@ -15,6 +15,7 @@ KINDS = {  # kind of a planted error -> where it was
     "bound": "bounds",
     "sign": "signs",
     "coefficient": "coefficients",
+    "argument": "arguments of functions",
 }
 
 

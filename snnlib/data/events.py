@@ -137,7 +137,7 @@ def recordings(
         contents: What extracting makes in the folder, patterns.
         download: Whether to fetch the archive if it is missing.
         refresh: Whether to fetch a damaged archive, and to extract it again in any case.
-        opened: Extracted files that tonic opens at once, and that are checked before.
+        opened: Extracted files that tonic opens at once; they are checked, or extracted, before.
         **arguments: Of tonic's class.
 
     Returns:
@@ -169,6 +169,8 @@ def recordings(
     for extracted in opened:
         if (path.parent / extracted).exists():
             known.check(path.parent / extracted)
+        else:  # tonic takes the folder for complete as soon as the other split is in it
+            known.extract(extracted)
     # The archive is here and right: tonic extracts it if need be, and downloads nothing.
     return make(save_to=str(path.parent.parent), **arguments), known
 
@@ -188,6 +190,21 @@ class Archive:
                 self._known = {info.filename: info for info in archive.infolist()}
         except (OSError, zipfile.BadZipFile) as error:
             raise files.damaged(name, f"{path} is truncated or corrupt: {error}") from error
+
+    def extract(self, name: str) -> None:
+        """Extract one file into the folder of the archive; it gets its name when it is whole.
+
+        Args:
+            name: Its name in the archive.
+        """
+        begun = self.path.parent / f"{name}.part"
+        with (
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(name) as content,
+            begun.open("wb") as file,
+        ):
+            shutil.copyfileobj(content, file)
+        begun.replace(self.path.parent / name)
 
     def check(self, path: Path) -> None:
         """Compare an extracted file with size and CRC-32 in the archive.

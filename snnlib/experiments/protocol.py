@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["FORMAT", "Protocol", "Run", "Size", "canonical", "key"]
+__all__ = ["FORMAT", "Protocol", "Run", "Size", "canonical", "key", "updates"]
 
 FORMAT = 1
 """Version of what a run does with its settings; another one makes every stored run stale."""
@@ -132,3 +133,16 @@ def key(settings: Mapping[str, Any]) -> str:
     """
     text = canonical({"format": FORMAT, "settings": settings})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def updates(settings: Mapping[str, Any]) -> int:
+    """How often a run moves its weights, from the number of samples that it asks for.
+
+    Example:
+        >>> data, fitting = {"train": 90, "held_out": 20}, {"epochs": 2, "batch_size": 25}
+        >>> updates({"data": data, "training": fitting})
+        6
+    """
+    data, fitting = settings["data"], settings["training"]
+    samples = data["train"] - data.get("held_out", 0)
+    return int(fitting["epochs"]) * math.ceil(samples / fitting["batch_size"])

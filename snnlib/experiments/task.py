@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ from snnlib.init import initialize_
 from snnlib.neurons import LIF, SpikingLSTM
 from snnlib.surrogate import Surrogate
 
-__all__ = ["activity", "build", "load", "train"]
+__all__ = ["activity", "build", "crossing", "load", "train"]
 
 EXAMPLES = 256
 """Samples that an initialization and the firing rates are computed from."""
+
+LEAST_RISE = 1e-12
+"""A network that does not answer its weights at all has a rise of 0, which has no logarithm."""
 
 
 def load(settings: Mapping[str, Any], split: str) -> Dataset:
@@ -126,34 +129,47 @@ def _normal(
             nn.init.normal_(layer.weight, std=scale, generator=generator)  # type: ignore[arg-type]
 
 
+def _shape(samples: Dataset) -> tuple[int, ...]:
+    """The features of a sample at one step: a sequence has its time in front of them."""
+    return tuple(samples.inputs.shape[2 if samples.sequence else 1 :])
+
+
 def _mlp(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
     width, depth = arguments.pop("width"), arguments.pop("depth")
-    sizes = [samples.inputs[0].numel(), *[width] * depth, samples.classes]
+    sizes = [math.prod(_shape(samples)), *[width] * depth, samples.classes]
     return networks.mlp(sizes, init=None, generator=generator, **arguments)
 
 
 def _convnet(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    shape = tuple(samples.inputs.shape[1:])
+    shape = _shape(samples)
     return networks.convnet(shape, samples.classes, init=None, generator=generator, **arguments)
 
 
 def _vgg(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    shape = tuple(samples.inputs.shape[1:])
+    shape = _shape(samples)
     return networks.vgg(shape, samples.classes, generator=generator, **arguments)
 
 
 def _residual(samples: Dataset, arguments: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    shape = tuple(samples.inputs.shape[1:])
+    shape = _shape(samples)
     return networks.residual(shape, samples.classes, generator=generator, **arguments)
 
 
 def _recurrent(
     samples: Dataset, arguments: dict[str, Any], generator: torch.Generator
 ) -> nn.Module:
-    # A sample is [T, features] or, where an encoding makes the time, the features alone.
-    features = samples.inputs[0, 0].numel() if samples.sequence else samples.inputs[0].numel()
-    sizes = [features, *arguments.pop("widths"), samples.classes]
-    network = networks.recurrent(sizes, generator=generator, **arguments)
+    # A sample is [T, features] or, where an encoding makes the time, the features alone; of words
+    # it is [T], and each is looked up.
+    widths = arguments.pop("widths")
+    words = not samples.inputs.is_floating_point() and not _shape(samples)
+    features = widths[0] if words else math.prod(_shape(samples))
+    network = networks.recurrent(
+        [features, *widths, samples.classes], generator=generator, **arguments
+    )
+    if words:
+        embedding = nn.Embedding(samples.classes, features)
+        nn.init.normal_(embedding.weight, generator=generator)
+        return nn.Sequential(OrderedDict(embedding=embedding, network=network))
     if samples.sequence:
         return network
     layers = OrderedDict[str, nn.Module](flatten=nn.Flatten(2))
@@ -221,6 +237,29 @@ def activity(network: nn.Module, currents: Tensor) -> list[float]:
     return [sum(calls) / len(calls) for calls in rates]
 
 
+def crossing(curve: Sequence[float], level: float, *, start: float) -> float:
+    """Epochs until a curve reaches a level, linear between epochs.
+
+    Args:
+        curve: Accuracy after each epoch.
+        level: What is to be reached.
+        start: Accuracy before the first epoch: guessing.
+
+    Returns:
+        A positive number; one more than the number of epochs if it is not reached.
+
+    Example:
+        >>> crossing([0.5, 0.7], 0.6, start=0.1), crossing([0.5, 0.7], 0.8, start=0.1)
+        (1.5, 3.0)
+    """
+    before = start
+    for epoch, after in enumerate(curve):
+        if after >= level:
+            return epoch + (level - before) / (after - before)
+        before = after
+    return len(curve) + 1.0
+
+
 def train(settings: Mapping[str, Any], *, checkpoint: str | Path | None = None) -> dict[str, Any]:
     """Train one network and evaluate it on the test data, after the last epoch only.
 
@@ -228,14 +267,17 @@ def train(settings: Mapping[str, Any], *, checkpoint: str | Path | None = None) 
 
     Args:
         settings: "data", "network" and "training" (arguments of `snnlib.training.fit`), see `load`
-            and `build`; "seed" of the weights and of the order of samples.
+            and `build`; "seed" of the weights and of the order of samples; "reach", an accuracy on
+            samples held out; "rise", arguments of `snnlib.curvature.loss_rise`.
         checkpoint: File from which a killed run goes on; a damaged one is made anew.
 
     Returns:
         `test_accuracy` and `test_loss`; per epoch `train_accuracy` and `train_loss`, and the same
         of samples held out, if there are any; `initial_rates` and `final_rates` of each spiking
         layer; `diverged`, the reason of an early end or an empty string; per layer of neurons,
-        after training, `thresholds` and `initial_membranes` (0 is rest).
+        after training, `thresholds` and `initial_membranes` (0 is rest); with "reach", the `epochs`
+        to it (`crossing`); with "rise", the logarithm `log_rise` of the loss's rise over the
+        training samples (of `LEAST_RISE` if it is less).
     """
     seed = settings["seed"]
     samples = load(settings["data"], "train")
@@ -286,7 +328,29 @@ def train(settings: Mapping[str, Any], *, checkpoint: str | Path | None = None) 
         "thresholds": [float(torch.as_tensor(layer.threshold).detach()) for layer in layers],
         "initial_membranes": [float(getattr(layer.initial, "mean", 0.0)) for layer in layers],
         "diverged": diverged,
-    }
+    } | _further(settings, network, samples, history, evaluating)
+
+
+def _further(
+    settings: Mapping[str, Any],
+    network: nn.Module,
+    samples: Dataset,
+    history: training.History,
+    evaluating: Mapping[str, Any],
+) -> dict[str, float]:
+    """What only some experiments ask for."""
+    found = {}
+    if "reach" in settings:
+        curve, guess = history.validation_accuracy, 1 / samples.classes
+        found["epochs"] = crossing(curve, settings["reach"], start=guess)
+    if "rise" in settings:
+        from snnlib import curvature
+
+        rise = curvature.loss_rise(
+            network, samples, steps=evaluating["steps"], loss=evaluating["loss"], **settings["rise"]
+        )
+        found["log_rise"] = math.log(max(rise.value, LEAST_RISE))
+    return found
 
 
 def _currents(samples: Dataset, fitting: Mapping[str, Any], seed: int) -> Tensor:

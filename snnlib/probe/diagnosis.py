@@ -27,6 +27,7 @@ from snnlib.probe.likeness import samples_first
 from snnlib.probe.memory import remembered
 from snnlib.probe.notes import learned, notes_on
 from snnlib.probe.prediction import Predictions, predict
+from snnlib.probe.remedies import sparing
 from snnlib.probe.result import Diagnosis
 from snnlib.probe.rows import facts, row
 from snnlib.probe.statistics import statistics
@@ -145,6 +146,8 @@ def _diagnosis(
     stage("what reaches the weights")
     if gradient and connections and not tally.broken:
         learns = learning(network, connections, batch, time=time, seed=seed, loss=loss)
+    if learns is not None and learns.learns:
+        ill = [sparing(finding, known) for finding in ill]
     ill = remembered(network, ill, known)
     return Diagnosis(layers, tuple(ill), found, tally.samples, tuple(notes), learns)
 

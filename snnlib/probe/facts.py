@@ -55,6 +55,7 @@ class Facts(NamedTuple):
         slope: Root mean square of the surrogate's slope at the last step.
         fed_by: Names of the layers that feed those weights.
         feeds: Whether its spikes meet weights.
+        read: Whether its potential is the answer: it has no reset and feeds nothing.
         synapse: Whether a synaptic current sums its input up.
         potentials: Some of its potentials at the last step.
         shape: Shape of its surrogate if it is one of ours, else one that its library has.
@@ -95,6 +96,7 @@ class Facts(NamedTuple):
     library: str
     likeness: Likeness
     coherence: float
+    read: bool = False
     unstable: Unstable | None = None
     norms: tuple[str, ...] = ()
     between: str = ""

@@ -134,7 +134,7 @@ def _weak_input(layers: Sequence[Facts]) -> list[Finding]:
 
 
 def _first_silent(layers: Sequence[Facts]) -> int | None:
-    return next((k for k, f in enumerate(layers) if f.silent), None)
+    return next((k for k, f in enumerate(layers) if f.silent and not f.read), None)
 
 
 def _dead(layers: Sequence[Facts]) -> list[Finding]:

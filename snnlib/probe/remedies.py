@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from snnlib.probe.facts import Facts
+from snnlib.probe.facts import Facts, Finding
 
-__all__ = ["initialize", "livelier", "shifted_back"]
+__all__ = ["initialize", "livelier", "shifted_back", "sparing"]
 
 INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
 INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
@@ -36,6 +36,31 @@ def initialize(layers: Sequence[Facts], blamed: Facts | None = None) -> str:
         # It is left as it is otherwise; a silent one is woken by its weights' scale alone.
         more += ', readout="draw"'
     return call.replace("example=batch", f"example=batch{more}")
+
+
+def sparing(finding: Finding, layers: Sequence[Facts]) -> Finding:
+    """The finding on a network that learns, with a call that draws no more than has to be.
+
+    Weights behind a normalization stay: their scale does not count, but larger ones learn more
+    slowly.
+
+    Args:
+        finding: Any.
+        layers: All layers.
+
+    Returns:
+        It, with a narrower call if it is that of a dead layer.
+    """
+    f = next((f for f in layers if f.row.name == finding.layer), None)
+    call, hint, more = finding.remedy.partition("  # ")
+    if finding.kind != "dead" or f is None or f.norms or call != initialize(layers, f):
+        return finding
+    others = [g for g in layers if g is not f]
+    if not any(g.norms for g in others):
+        return finding
+    own = ", ".join(f'"{name}": {{}}' for name in f.names)
+    call = f'{call.removesuffix(")")}, layers={{{own}, "*": None}})'
+    return finding._replace(remedy=call + hint + more)
 
 
 def livelier(f: Facts) -> str:

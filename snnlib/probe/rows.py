@@ -127,6 +127,7 @@ def facts(
         None,
     )
     images = [c.weight.shape[0] for c in weights if c.parameter.dim() > 2]
+    feeds = any(entry.name == layer.name for c in tally.connections for layer in c.fed_by)
     return Facts(
         row=known,
         driven=bool(weights),
@@ -156,7 +157,8 @@ def facts(
         library=entry.spiking.library,
         likeness=likeness(torch.cat(tally.spikes[entry.name])),
         coherence=float(back.coherence[index]) if back else nan,
-        feeds=any(entry.name == layer.name for c in tally.connections for layer in c.fed_by),
+        feeds=feeds,
+        read=entry.spiking.reset == "none" and not feeds and bool(weights),
         unstable=unstable(entry),
         norms=tuple({n.name: None for c in weights for n in c.norms if n.undoes}),
         between=_between(intake),

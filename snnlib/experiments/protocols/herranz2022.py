@@ -11,7 +11,17 @@ from typing import Any
 
 from snnlib.experiments.protocol import Labels, Protocol, Settings, Size
 
-__all__ = ["FIG2_NEURONS", "FIG2_TASKS", "FIG3", "FIG4", "FIG5", "FIG5_SHD"]
+__all__ = [
+    "FIG2_NEURONS",
+    "FIG2_OWN_TASKS",
+    "FIG2_TASKS",
+    "FIG3",
+    "FIG3_RECTANGULAR",
+    "FIG4",
+    "FIG4_RECTANGULAR",
+    "FIG5",
+    "FIG5_SHD",
+]
 
 TASKS: dict[str, Settings] = {
     "latency": {"name": "digits", "standardize": False, "train": 1442, "test": 355},
@@ -23,8 +33,18 @@ TASKS: dict[str, Settings] = {
 PAPER_TASKS: dict[str, Settings] = {
     "latency": {"name": "mnist", "standardize": False, "train": 10000, "test": 2000},
     "shd": {"name": "shd", "steps": 100, "train": 8156, "test": 2264},
+    # The word streams of Penn Treebank, which everybody has to get: these two files, here.
+    "words": {
+        "name": "text",
+        "prepared": True,
+        "steps": 35,
+        "train": 26500,
+        "test": 2300,
+        "files": "ptb.train.txt",
+        "test_files": "ptb.test.txt",
+    },
 }
-PAPER_WIDTHS = {"latency": 128, "shd": 256}
+PAPER_WIDTHS = {"latency": 128, "shd": 256, "words": 300}
 HELD_OUT, PAPER_HELD_OUT = {"held_out": 200}, 1000
 
 NETWORK: Settings = {
@@ -142,6 +162,35 @@ FIG2_TASKS = Protocol(
     panels="task",
 )
 
+
+def _own_task(settings: Settings, labels: Labels) -> None:
+    task = labels["task"]
+    settings["data"] = PAPER_TASKS[task] | {"held_out": PAPER_HELD_OUT}
+    settings["network"] |= {
+        "widths": [PAPER_WIDTHS[task]] * 2,
+        "surrogate": {"shape": labels["shape"]},
+    }
+
+
+FIG2_OWN_TASKS = Protocol(
+    name="fig2-own-tasks",
+    question="Which shape of the surrogate trains which of the paper's own tasks?",
+    source="Herranz-Celotti & Rouat 2022, Fig. 2, lower panel",
+    labels=("task", "shape"),
+    conditions=[{"task": task, "shape": shape} for task, shape in product(PAPER_TASKS, SHAPES)],
+    apply=_own_task,
+    sizes={
+        "paper": Size(
+            {"network": NETWORK, "training": TRAINING | {"epochs": PAPER_EPOCHS}},
+            (0, 1, 2, 3),
+            PAPER_NOTE + " Its words are `ptb.train.txt` and `ptb.test.txt` in the working folder.",
+        )
+    },
+    x="epoch",
+    series="shape",
+    panels="task",
+)
+
 FIG3_SHAPES = ("exponential", "fast_sigmoid", "triangular")
 
 
@@ -175,6 +224,22 @@ FIG3 = Protocol(
     panels="parameter",
 )
 
+FIG3_RECTANGULAR = Protocol(
+    name="fig3-rectangular",
+    question="Does the rectangular surrogate lose accuracy at higher dampenings?",
+    source="Herranz-Celotti & Rouat 2022, section 3.2",
+    labels=("parameter", "value", "shape"),
+    conditions=[
+        {"parameter": "dampening", "value": value, "shape": shape}
+        for value in (0.3, 0.8, 1.0, 1.5)
+        for shape in ("rectangular", *FIG3_SHAPES)
+    ],
+    apply=_surrogate,
+    sizes={"paper": FIG3.sizes["paper"]},
+    x="value",
+    series="shape",
+)
+
 LAWS = [
     *product(("glorot", "kaiming"), ("uniform", "normal", "bigamma")),
     ("orthogonal", "orthonormal"),
@@ -206,6 +271,21 @@ FIG4 = Protocol(
     sizes=_sizes("7 s", 3, paper="shd", resolves="Three seeds resolve large differences only."),
     x="shape",
     series="initialization",
+)
+
+FIG4_RECTANGULAR = Protocol(
+    name="fig4-rectangular",
+    question="Does the rectangular surrogate gain from BiGamma weights?",
+    source="Herranz-Celotti & Rouat 2022, section 3.3",
+    labels=("initialization", "shape"),
+    conditions=[
+        {"initialization": f"{kind} {law}", "shape": "rectangular"}
+        for kind, law in product(("glorot", "kaiming"), ("uniform", "normal", "bigamma"))
+    ],
+    apply=_law,
+    sizes={"paper": FIG4.sizes["paper"]},
+    x="initialization",
+    series="shape",
 )
 
 # With Glorot's input weights a stack cannot meet III, nor IV at this leak: the second layer's input

@@ -7,7 +7,7 @@ from typing import Any
 
 from snnlib.experiments.protocol import Labels, Protocol, Settings, Size
 
-__all__ = ["FROZEN_THRESHOLD", "MPINIT_TRSG"]
+__all__ = ["FROZEN_THRESHOLD", "LEARNED_LEAK", "MPINIT_TRSG", "MPINIT_TRSG_DVS"]
 
 FAMILIES = ("absolute", "relative", "threshold_robust")
 THRESHOLDS = (0.1, 0.5, 1.0, 1.5, 2.0)
@@ -56,6 +56,18 @@ LONG: Settings = DESK | {
 }
 LONG_NOTE = "4,000 images of 7 by 7 pixels, 15 epochs; about 80 s of one core each."
 
+# The published rate and batch, and the paper's data, width and epochs.
+PAPER: Settings = DESK | {
+    "data": {"name": "cifar100", "train": 50000, "test": 10000, "pool": 1},
+    "network": NETWORK | {"width": 1.0},
+    "training": DESK["training"] | {"epochs": 200, "batch_size": 64, "learning_rate": 0.02},
+}
+PAPER_NOTE = "ResNet-19 on CIFAR-100, 200 epochs, as the paper's, without its augmentation."
+DVS: Settings = PAPER | {
+    "data": {"name": "dvs_cifar10", "train": 9000, "test": 1000, "steps": 10},
+    "training": PAPER["training"] | {"steps": 10},
+}
+
 SMOKE: Settings = {
     "data": {"name": "digits", "train": 64, "test": 50, "pool": 2},
     "network": NETWORK | {"width": 1 / 64, "blocks": [1, 1], "channels": [128, 256]},
@@ -96,6 +108,7 @@ FROZEN_THRESHOLD = Protocol(
             "from 1.5 on hardly train in this time.",
         ),
         "long": Size(LONG, (0, 1, 2), LONG_NOTE),
+        "paper": Size(PAPER, (0, 1, 2), PAPER_NOTE),
         "smoke": Size(SMOKE, (0, 1), "Seconds; resolves nothing."),
     },
     x="threshold",
@@ -119,8 +132,44 @@ MPINIT_TRSG = Protocol(
             DESK_NOTE + "Seeds differ by 3 points and more, so means are known to 4.",
         ),
         "long": Size(LONG, (0, 1, 2, 3, 4, 5), LONG_NOTE),
+        "paper": Size(PAPER, (0, 1, 2), PAPER_NOTE),
         "smoke": Size(SMOKE, (0, 1), "Seconds; resolves nothing."),
     },
     x="mpinit",
     series="trsg",
+)
+
+MPINIT_TRSG_DVS = Protocol(
+    name="mpinit-trsg-dvs",
+    question="What do MP-Init and TrSG add on the recordings of an event camera?",
+    source="Kook et al. 2026, ablation of MP-Init and TrSG, DVS-CIFAR10",
+    labels=MPINIT_TRSG.labels,
+    conditions=MPINIT_TRSG.conditions,
+    apply=_mpinit_trsg,
+    sizes={"paper": Size(DVS, (0, 1, 2), "ResNet-19 on DVS-CIFAR10, 64 by 64 pixels, 10 steps.")},
+    x="mpinit",
+    series="trsg",
+)
+
+
+def _learned_leak(settings: Settings, labels: Labels) -> None:
+    network: dict[str, Any] = settings["network"]
+    network |= {"learn_leak": labels["leak"], "learn_threshold": labels["threshold"]}
+    if labels["threshold"]:
+        network["threshold_gradient"] = "threshold_robust"
+
+
+LEARNED_LEAK = Protocol(
+    name="learned-leak",
+    question="What does a leak that is learned add, without and with learned thresholds?",
+    source="Kook et al. 2026, trainable parameters",
+    labels=("leak", "threshold"),
+    conditions=[
+        {"leak": leak, "threshold": threshold}
+        for threshold, leak in product((False, True), repeat=2)
+    ],
+    apply=_learned_leak,
+    sizes={"paper": Size(PAPER, (0, 1, 2), PAPER_NOTE)},
+    x="leak",
+    series="threshold",
 )

@@ -84,7 +84,6 @@ REMEDIED = (
     "snnTorch convnet, fast sigmoid",
     "snnTorch convnet, atan",
     "snnTorch MLP, loop inside",
-    "snnTorch RLeaky, membrane",
     "SpikingJelly MLP, 6 layers",
     "Norse convnet",
     "ours, 3 layers",

@@ -16,6 +16,13 @@ Example:
 
 from __future__ import annotations
 
+from snnlib.experiments.registered.answers import (
+    PAPERS,
+    Answer,
+    answers,
+    read_answers,
+    unanswered,
+)
 from snnlib.experiments.registered.history import Checked, check, check_all
 from snnlib.experiments.registered.outcome import (
     OUTCOMES,
@@ -38,8 +45,10 @@ from snnlib.experiments.registered.showing import (
 __all__ = [
     "MARKS",
     "OUTCOMES",
+    "PAPERS",
     "RULES",
     "SIZE",
+    "Answer",
     "Boundary",
     "Cells",
     "Checked",
@@ -48,6 +57,7 @@ __all__ = [
     "Planned",
     "Rule",
     "accuracies",
+    "answers",
     "boundary",
     "check",
     "check_all",
@@ -56,9 +66,11 @@ __all__ = [
     "outcomes",
     "overview",
     "parse",
+    "read_answers",
     "read_rules",
     "resolution_of",
     "rows_of",
+    "unanswered",
 ]
 
 RULES = read_rules()

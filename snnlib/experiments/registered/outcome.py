@@ -9,7 +9,7 @@ import numpy as np
 
 from snnlib.experiments.compare import holm
 from snnlib.experiments.paired import Difference, difference, resolves
-from snnlib.experiments.registered.rule import LABEL, Family, Rule
+from snnlib.experiments.registered.rule import LABEL, UNITS, Family, Rule, Unit
 
 __all__ = ["OUTCOMES", "Boundary", "Judged", "boundary", "judge_rule", "resolution_of"]
 
@@ -27,24 +27,34 @@ class Judged(NamedTuple):
         difference: Plus minus minus over paired seeds; its interval is not corrected.
         p_holm: p value, corrected over the whole family.
         outcome: One of `OUTCOMES`.
+        unit: In which the difference is shown.
     """
 
     contrast: Family
     difference: Difference
     p_holm: float
     outcome: str
+    unit: Unit = UNITS["test_accuracy"]
 
     @property
     def points(self) -> str:
-        """The difference in percentage points with its interval."""
-        return f"{100 * self.difference.mean:+.1f} ± {100 * self.difference.half_width:.1f}"
+        """The difference in its unit, percentage points of an accuracy, with its interval."""
+        factor, _, digits = self.unit
+        mean, half = factor * self.difference.mean, factor * self.difference.half_width
+        return f"{mean:+.{digits}f} ± {half:.{digits}f}"
+
+    @property
+    def effect(self) -> str:
+        """Hedges' g with its interval: the difference in units of its spread over seeds."""
+        found = self.difference
+        return f"{found.effect:.1f} ({found.effect_low:.1f} to {found.effect_high:.1f})"
 
     @property
     def summary(self) -> str:
         """One line for the ledger."""
         level = 100 * self.difference.confidence
         return (
-            f"{self.contrast.name}: {self.points} points ({level:g} %) over "
+            f"{self.contrast.name}: {self.points} {self.unit.name} ({level:g} %) over "
             f"{self.difference.seeds} fresh seeds, corrected p {self.p_holm:.2g}"
         )
 
@@ -99,7 +109,7 @@ def judge_rule(rule: Rule, rows: Sequence[Row]) -> list[Judged]:
     ]
     corrected = holm([distance.p_value for distance in found])
     return [
-        Judged(contrast, distance, p, _word(distance.mean, p, rule.level))
+        Judged(contrast, distance, p, _word(distance.mean, p, rule.level), rule.unit)
         for contrast, distance, p in zip(rule.family, found, corrected, strict=True)
     ]
 

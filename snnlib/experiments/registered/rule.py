@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
-from snnlib.experiments.protocol import Labels, Protocol, Settings, Size, canonical
+from snnlib.experiments.protocol import Labels, Protocol, Settings, Size, canonical, updates
 
-__all__ = ["SIZE", "Cells", "Family", "Planned", "Rule", "parse", "read_rules"]
+__all__ = ["SIZE", "UNITS", "Cells", "Family", "Planned", "Rule", "Unit", "parse", "read_rules"]
 
 SIZE = "registered"
 """Size under which the runs of a rule are stored: `results/<name>-registered.csv`."""
@@ -26,12 +25,38 @@ SIZE = "registered"
 LABEL = "condition"
 
 
+class Unit(NamedTuple):
+    """How a difference is shown.
+
+    Attributes:
+        factor: What it is multiplied by.
+        name: What it is then counted in.
+        digits: Behind the decimal point.
+    """
+
+    factor: float
+    name: str
+    digits: int
+
+    def show(self, value: float) -> str:
+        """A size in this unit, as in "5 points"."""
+        return f"{self.factor * value:.2g} {self.name}"
+
+
+UNITS = {
+    "test_accuracy": Unit(100.0, "points", 1),
+    "epochs": Unit(1.0, "epochs", 2),
+    "log_rise": Unit(1.0, "in ln", 2),
+}
+"""Columns that a rule may compare. More is better for the first, less for the others."""
+
+
 class Family(NamedTuple):
     """One contrast of the family: mean over some conditions minus mean over others, times a factor.
 
     Attributes:
         name: What it is called in tables.
-        plus: Conditions that are said to be better.
+        plus: Conditions whose value is said to be larger.
         minus: The others.
         factor: 2 makes a difference of differences of two conditions each.
     """
@@ -88,7 +113,7 @@ class Rule:
         refutes: What outcome refutes it.
         stopping: When the runs end.
         level: Of the whole family.
-        value: Column that is compared.
+        value: Column that is compared, a name in `UNITS`.
         updates: Number of updates of each run.
         seeds: Seeds, which occur in no earlier row.
         settings: Settings of all runs, see `snnlib.experiments.task.train`.
@@ -115,6 +140,11 @@ class Rule:
     cells: Cells | None
     planned: Planned
     sha256: str
+
+    @property
+    def unit(self) -> Unit:
+        """How differences of its value are shown."""
+        return UNITS[self.value]
 
     def protocol(self) -> Protocol:
         """The rule as an experiment that the queue runs; its only size is `SIZE`."""
@@ -196,6 +226,8 @@ def _contrast(found: Mapping[str, Any]) -> Family:
 def _check(rule: Rule) -> None:
     """Refuse a rule that does not say what it needs to."""
     where = f"rule {rule.name!r}"
+    if rule.value not in UNITS:
+        raise ValueError(f"{where}: value must be one of {', '.join(UNITS)}, got {rule.value!r}")
     if not 0 < rule.level < 1:
         raise ValueError(f"{where}: level must be in (0, 1), got {rule.level!r}")
     if len(rule.seeds) < 2 or len(set(rule.seeds)) != len(rule.seeds):
@@ -210,15 +242,8 @@ def _check(rule: Rule) -> None:
         raise ValueError(f"{where}: cells must predict every condition, and no other")
     if not rule.planned.effect > 0 or not rule.planned.spread > 0:
         raise ValueError(f"{where}: effect and spread must be positive, got {rule.planned}")
-    if (made := _updates(rule.settings)) != rule.updates:
+    if (made := updates(rule.settings)) != rule.updates:
         raise ValueError(f"{where}: its settings make {made} updates, not {rule.updates}")
-
-
-def _updates(settings: Settings) -> int:
-    """How often a run moves its weights, from the number of samples that it asks for."""
-    data, fitting = settings["data"], settings["training"]
-    samples = data["train"] - data.get("held_out", 0)
-    return int(fitting["epochs"]) * math.ceil(samples / fitting["batch_size"])
 
 
 def _merge(settings: Settings, changes: Mapping[str, Any]) -> None:

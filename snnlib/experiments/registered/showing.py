@@ -42,7 +42,7 @@ def is_complete(rule: Rule, rows: list[Row]) -> bool:
 
 
 def outcomes(rule: Rule, rows: list[Row]) -> Columns:
-    """One line for each contrast: points with their interval, corrected p value, outcome.
+    """One line for each contrast: difference and effect with intervals, corrected p, outcome.
 
     Args:
         rule: A rule with contrasts.
@@ -57,7 +57,8 @@ def outcomes(rule: Rule, rows: list[Row]) -> Columns:
         return columns | {"outcome": ["open"] * len(rule.family)}
     judged = judge_rule(rule, rows)
     return columns | {
-        "points (95 %)": [found.points for found in judged],
+        f"{rule.unit.name} ({100 * (1 - rule.level):g} %)": [found.points for found in judged],
+        "effect size": [found.effect for found in judged],
         "seeds": [found.difference.seeds for found in judged],
         "p, Holm": [f"{found.p_holm:.2g}" for found in judged],
         "outcome": [found.outcome for found in judged],
@@ -65,20 +66,26 @@ def outcomes(rule: Rule, rows: list[Row]) -> Columns:
 
 
 def accuracies(rule: Rule, rows: list[Row]) -> Columns:
-    """Mean accuracy of each condition over its seeds, with its interval.
+    """Mean of each condition over its seeds, accuracies in percent, with its interval.
 
     Args:
         rule: The rule.
         rows: Its rows.
     """
     found = summarize(rows, [LABEL], value=rule.value)
+    factor, _, digits = rule.unit
+    accuracy = rule.value == "test_accuracy"
     return {
         "": [MARKS["registered"]] * len(found),
         "condition": [name for (name,) in found],
-        "accuracy (%)": [f"{100 * s.mean:.1f} ± {100 * s.half_width:.1f}" for s in found.values()],
-        "seeds (%)": [
+        "accuracy (%)" if accuracy else rule.value.replace("_", " "): [
+            f"{factor * s.mean:.{digits}f} ± {factor * s.half_width:.{digits}f}"
+            for s in found.values()
+        ],
+        "seeds (%)" if accuracy else "seeds": [
             ", ".join(
-                f"{100 * x:.0f}" for x in by_seed(rows, value=rule.value, **{LABEL: name}).values()
+                f"{factor * x:.{0 if accuracy else digits}f}"
+                for x in by_seed(rows, value=rule.value, **{LABEL: name}).values()
             )
             for (name,) in found
         ],
@@ -98,7 +105,7 @@ def overview(
     columns: Columns = {
         name: []
         for name in (
-            "rule", "question", "updates", "seeds", "resolves (points)", "matters (points)",
+            "rule", "question", "updates", "seeds", "resolves", "matters",
             "core-hours", "rows", "order in time", "outcome",
         )
     }  # fmt: skip
@@ -112,8 +119,8 @@ def overview(
             rule.question,
             f"{rule.updates:,}",
             len(rule.seeds),
-            f"{100 * resolution_of(rule):.0f}" if rule.family else "",
-            f"{100 * rule.planned.effect:g}" if rule.family else "",
+            rule.unit.show(resolution_of(rule)) if rule.family else "",
+            rule.unit.show(rule.planned.effect) if rule.family else "",
             f"{spent + planned:.2g}",
             f"{len(rows)} of {total}",
             checks[name].word,
