@@ -63,6 +63,18 @@ def test_a_resting_point_is_one_with_a_weak_leak_too(over):
     assert law @ cells.states / law.sum() == pytest.approx(start, abs=1e-9)
 
 
+def test_the_unit_of_the_potential_does_not_matter():
+    case = {"leak": 0.8, "threshold": 1.0, "input_mean": 0.2, "input_std": 0.5}
+    scaled = {name: 1e6 * value if name != "leak" else value for name, value in case.items()}
+    one = Cells(**case, reset="zero", width=0.05)
+    other = Cells(**scaled, reset="zero", width=0.05e6)
+    assert other.rate == pytest.approx(one.rate, rel=1e-9)
+    assert other.mean == pytest.approx(1e6 * one.mean, rel=1e-9)
+    assert other.resting_point(3, "active") == pytest.approx(
+        1e6 * one.resting_point(3, "active"), rel=1e-9
+    )
+
+
 def test_states_are_those_of_their_potentials():
     cells = Cells(**CASE, reset="zero")
     assert cells.states[cells.state_of(np.array([0.0]))] == 0

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 __all__ = ["Cells", "total_variation", "wasserstein"]
 
 _REACH = 7.5  # standard deviations of the potential without a reset
-_CHANGE = 1e-12  # of a law or a mean that has settled
+_CHANGE = 1e-12  # of a law, or of a mean as a share of the grid, that has settled
 
 
 class Cells:
@@ -138,8 +138,8 @@ class Cells:
             steps: Steps T of a batch.
             over: Mean over the neurons that spiked in the T steps, or over all.
         """
-        start, before = 0.0, math.inf
-        while abs(start - before) > _CHANGE:  # contracts like the second eigenvalue to the steps
+        start, before, settled = 0.0, math.inf, _CHANGE * float(np.ptp(self.edges))
+        while abs(start - before) > settled:  # contracts like the second eigenvalue to the steps
             law = self.split(start, steps)[over == "active"]
             start, before = float(law @ self.states / law.sum()), start
         return start
