@@ -15,6 +15,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+import signal
 import sys
 import zlib
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ from tools import chapters, costs, profile
 
 # Modules that only say where their content is now: collecting doctests would import them.
 collect_ignore = [f"snnlib/{name}.py" for name in ("figures", "moments", "running", "tables")]
+
+# A shell's background job ignores Ctrl-C, and what it starts inherits that; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # nbmake reads with nbformat.read, JSON only; jupytext.read takes text notebooks too.
 nb_run.nbformat = SimpleNamespace(
