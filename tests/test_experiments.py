@@ -633,7 +633,7 @@ def test_an_interrupt_leaves_a_table_of_what_is_done(two_protocols, monkeypatch,
 def test_bad_input_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, message in (
-        (["run", "frozen-threshold", "--size", "huge"], "size must be one of desk, long, smoke"),
+        (["run", "fig5-conditions", "--size", "huge"], "size must be one of "),
         (["run", "nothing"], "NAME must be one of "),
         (["run"], "give --all or names: "),
         (["run", "--all", "mpinit-trsg"], "give names or --all, not both"),

@@ -11,11 +11,11 @@ in `registry` makes it available everywhere. `register(METHOD)` does so from out
 """
 
 from snnlib.init import distributions, herranz2022, ikun2024, rossbroich2022, spikeinit2026
+from snnlib.init.adam_rate import learning_rate
 from snnlib.init.bellec2018 import bellec2018_
 from snnlib.init.ding2022 import ding2022_
 from snnlib.init.ikun2024 import ikun2024_
 from snnlib.init.initialize import initialize_
-from snnlib.init.learning_rate import learning_rate
 from snnlib.init.lee2016 import lee2016_
 from snnlib.init.method import Method
 from snnlib.init.micheli2024 import micheli2024_

@@ -24,9 +24,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snnlib._checks import check_positive
+from snnlib.init.adam_rate import learning_rate
 from snnlib.init.chain import chain_of, one, shared
 from snnlib.init.connection import Connection, Layer
-from snnlib.init.learning_rate import learning_rate
 from snnlib.init.method import (
     Arranged,
     Feeding,
