@@ -11,12 +11,10 @@ import functools
 import hashlib
 import io
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
 from test_data_sources import (  # noqa: F401
-    aedat4,
     atis,
     cache,
     idx_bytes,
@@ -168,26 +166,6 @@ def test_shd(name, folder, tmp_path, monkeypatch):
         md5 = zipped(archive, {f"shd_{split}.h5": path.read_bytes()})
         monkeypatch.setattr(SHD, f"{split}_md5", md5)
     through(name, tmp_path)
-
-
-def test_dvs_cifar10(folder, tmp_path, monkeypatch):
-    pytest.importorskip("tonic")
-    pytest.importorskip("aedat")
-    from tonic.datasets import CIFAR10DVS
-
-    inner = {}
-    for name, label in CIFAR10DVS.classes.items():
-        part = io.BytesIO()
-        with zipfile.ZipFile(part, "w") as archive:
-            for index in range(100):  # tonic wants 1,000 in all
-                start = 10**6 * (index + 1)
-                recording = [(start, index, label, True), (start + 999, 127, 126, False)]
-                archive.writestr(f"{name}/{index}.aedat4", aedat4(recording))
-        inner[f"{name}.zip"] = part.getvalue()
-    archive = folder / "CIFAR10DVS" / "CIFAR10DVS.zip"
-    monkeypatch.setattr(CIFAR10DVS, "file_md5", zipped(archive, inner))
-    monkeypatch.setitem(data.DATASETS, "dvs_cifar10", few(data.dvs_cifar10.read))
-    through("mpinit-trsg-dvs", tmp_path, width=1 / 32)
 
 
 def test_words(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import snnlib
 from snnlib import dialects, probe
 from snnlib.init import initialize_
 from snnlib.neurons import LIF
@@ -153,6 +154,50 @@ def test_an_input_gain_is_read_off_too_and_a_bad_fit_says_so():
     assert not dialects.estimate(Resonant()).good
     with pytest.raises(ValueError, match="does not spike at any constant current"):
         dialects.estimate(Private(vth=1e9))
+
+
+class Whole(nn.Module):
+    """One call takes all steps, and an input counts half: u += (x - u) / tau."""
+
+    def __init__(self, tau=2.0, thresh=0.8):
+        super().__init__()
+        self.tau, self.thresh = tau, thresh
+
+    def forward(self, x):
+        u, rows = torch.zeros_like(x[0]), []
+        for current in x:
+            u = u + (current - u) / self.tau
+            rows.append(step(u - self.thresh))
+            u = u * (1 - rows[-1].detach())
+        return torch.stack(rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (Whole, 'threshold="thresh", leak=0.5, reset="zero", input_gain=0.5, sequence=True'),
+        (Private, 'threshold="vth", leak=0.6, reset="subtract_leak", input_gain=0.3'),
+        (Resonant, 'threshold="vth", leak=..., reset="zero", input_gain=...'),
+    ],
+)
+def test_the_line_that_is_told_can_be_copied(kind, line):
+    """Numbers are those of its responses; where they do not fit none are told."""
+    model = nn.Sequential(nn.Linear(25, 120), kind(), nn.Linear(120, 120), kind())
+    with pytest.raises(ValueError, match=rf"{kind.__name__} \(at '1', '3'\)") as error:
+        probe.diagnose(model, batch(), networks=0)
+    call = f"snnlib.dialects.declare({kind.__name__}, {line})"
+    assert call in str(error.value)
+    if "..." in line:
+        return
+    assert "of its spikes right" in str(error.value)
+    try:
+        exec(call, {"snnlib": snnlib, kind.__name__: kind})
+        found = probe.diagnose(model, batch(), networks=0)
+        for layer in found.layers:  # known where the recursion gives each spike that was sent
+            assert torch.isfinite(layer.variance).all(), layer.note
+        assert initialize_(model, example=batch(), generator=seeded(3)).said
+    finally:
+        dialects.undeclare(kind)
 
 
 def test_no_input_gain_is_assumed_silently():

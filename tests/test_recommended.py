@@ -152,35 +152,14 @@ def quiet_output(threshold):
     return network
 
 
-def test_an_output_that_counts_no_spike_is_woken_although_the_network_learns():
+def test_an_output_that_counts_no_spike_is_left_where_the_network_learns():
+    """Judged by training: woken, it learned less on networks of the suite."""
     network = quiet_output(3.0)
     before = kept(network)
     assert mean_rate(network, network.lif3, EXAMPLE) == 0
     report = initialize_(network, example=EXAMPLE)
-    assert "learns" in report.said and "Its output lif3 was silent" in report.said
-    assert 0.8 * RATE <= mean_rate(network, network.lif3, EXAMPLE) <= 1.25 * RATE
-    changed = {n for n, value in kept(network).items() if not torch.equal(value, before[n])}
-    assert changed == {"linear3.weight"}
-    ratio = network.linear3.weight / before["linear3.weight"]  # one factor, which is reported
-    assert float(ratio.std()) < 1e-5 * float(ratio.mean())
-    assert f"silent: scaled by {float(ratio.mean()):.3g} (rate" in report[-1].note
-    assert report[0].note.startswith("left as it is: the network learns")
-    for kind in ({"linear3": None}, {"linear*": None}):
-        network = quiet_output(3.0)
-        report = initialize_(network, example=EXAMPLE, layers=kind)
-        assert torch.equal(network.linear3.weight, before["linear3.weight"])
-        assert report.said.startswith("Nothing needs to be done")
-    network = quiet_output(3.0)
-    network.linear3.weight.requires_grad_(False)
-    assert initialize_(network, example=EXAMPLE).said.startswith("Nothing needs to be done")
-
-
-def test_an_output_that_fires_now_and_then_is_left():
-    """It learns as it is: no rule touches what the suite has judged."""
-    network = quiet_output(0.9)
-    rate = mean_rate(network, network.lif3, EXAMPLE)
-    assert 0 < rate < 0.05
-    assert initialize_(network, example=EXAMPLE).said.startswith("Nothing needs to be done")
+    assert report.said.startswith("Nothing needs to be done")
+    torch.testing.assert_close(kept(network), before, rtol=0, atol=0)
 
 
 class Pools(nn.Module):

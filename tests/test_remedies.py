@@ -96,19 +96,6 @@ def test_dead_in_a_network_that_learns_draws_no_more_than_has_to_be():
     assert whole.kind == "dead" and "layers=" not in whole.remedy
 
 
-def test_an_output_that_alone_is_silent_is_scaled():
-    model = seq(
-        lambda: nn.Linear(40, 100),
-        lambda: LIF(threshold=0.5, leak=0.3),
-        lambda: nn.Linear(100, 60),
-        lambda: LIF(threshold=2.5, leak=0.3),
-    )
-    before = model[0].weight.clone()
-    finding, after = healed(model, images(40), "dead")
-    assert finding.remedy == "snnlib.init.initialize_(model, example=batch)"
-    assert torch.equal(model[0].weight, before) and float(after.layers[1].rate.mean()) > 0.05
-
-
 def test_a_potential_that_is_read_need_not_fire():
     model = seq(
         lambda: nn.Linear(40, 100),

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
+from snnlib.dialects.estimating import estimate
 from snnlib.dialects.form import NAN, ONE, Spiking, as_double
 from snnlib.dialects.reading import DECLARED
 
@@ -201,17 +202,34 @@ def hint(network: nn.Module) -> str:
             "own), or convert the network"
         )
     kind, names = next(iter(likely.items()))
-    threshold = _attribute(network, names[0], THRESHOLDS)
-    leak = _attribute(network, names[0], LEAKS)
-    told = f'threshold="{threshold}"' if threshold else "threshold=..."
-    kept = f'leak="{leak}"' if leak and leak != "tau" else "leak=..."
     at = ", ".join(repr(name) for name in names[:3])
+    line, source = _line(network, names[0])
     return (
         f"{kind.__name__} (at {at}) may be a neuron of your own: say what it is by one line, "
-        f'snnlib.dialects.declare({kind.__name__}, {told}, {kept}, reset="zero", input_gain=1.0), '
-        "or give the class a threshold, a leak, a reset and a method trace(current) -> "
-        "(membrane, spikes); snnlib.dialects.estimate(module) finds such numbers from its responses"
+        f"snnlib.dialects.declare({kind.__name__}, {line}){source}, or give the class a threshold, "
+        "a leak, a reset and a method trace(current) -> (membrane, spikes); "
+        "snnlib.dialects.estimate(module) finds such numbers from its responses"
     )
+
+
+def _line(network: nn.Module, place: str) -> tuple[str, str]:
+    """What declares a neuron, as far as its attributes and responses tell, and where it is from."""
+    module = network.get_submodule(place)
+    threshold, leak = (_attribute(network, place, names) for names in (THRESHOLDS, LEAKS))
+    told = f'threshold="{threshold}"' if threshold else "threshold=..."
+    try:
+        found = estimate(module)
+    except ValueError:
+        found = None
+    if found is None or not found.good or not threshold:
+        kept = f'leak="{leak}"' if leak and leak != "tau" else "leak=..."
+        return f'{told}, {kept}, reset="zero", input_gain=...', ""
+    value = getattr(module, leak, None) if leak else None
+    named = isinstance(value, Tensor | float) and bool(abs(float(value) - found.leak) < 1e-3)
+    kept = f'leak="{leak}"' if named else f"leak={found.leak:.4g}"
+    line = f'{told}, {kept}, reset="{found.reset}", input_gain={found.input_gain:.4g}'
+    more = ", sequence=True" if found.sequence else ""
+    return line + more, f" (which gives {found.fit:.1%} of its spikes right)"
 
 
 def _attribute(network: nn.Module, place: str, names: tuple[str, ...]) -> str:

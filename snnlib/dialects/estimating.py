@@ -42,6 +42,7 @@ class Estimate(NamedTuple):
         reset: Of those in `snnlib.neurons.lif`.
         fit: Share of the steps of a random current at which these constants spike as it does.
         spikes: How many spikes there were in them.
+        sequence: Whether one call takes all steps.
     """
 
     threshold: float
@@ -50,6 +51,7 @@ class Estimate(NamedTuple):
     reset: str
     fit: float
     spikes: int
+    sequence: bool = False
 
     @property
     def good(self) -> bool:
@@ -64,6 +66,7 @@ class Estimate(NamedTuple):
             leak=as_double(self.leak),
             input_gain=as_double(self.input_gain),
             reset=self.reset,
+            sequence=self.sequence,
         )
 
 
@@ -98,7 +101,7 @@ class _Neuron:
 
     def __init__(self, module: nn.Module) -> None:
         form = form_of(module)
-        self.module, self.sequence = module, form is not None and form.sequence
+        self.module = module
         value = None if form is None else form.threshold
         if value is None or bool(torch.isnan(value).any()):
             value = next(
@@ -107,6 +110,16 @@ class _Neuron:
         self.threshold = 1.0 if value is None else float(value.double().mean())
         parameter = next(module.parameters(), torch.zeros(()))
         self.dtype, self.device = parameter.dtype, parameter.device
+        self.sequence = self._over_rows() if form is None else form.sequence
+
+    def _over_rows(self) -> bool:
+        """Whether a call's rows are steps: then some constant current does not spike at all."""
+        self.sequence = True
+        try:
+            spikes = self((2.0 ** torch.arange(-8, 20).double()).expand(8, -1))
+        except ValueError:
+            return False
+        return spikes.dim() == 2 and bool((spikes != spikes[:1]).any())
 
     def __call__(self, currents: Tensor) -> Tensor:
         """Spikes [T, batch] of currents [T, batch]."""
@@ -149,7 +162,8 @@ def _fitted(neuron: _Neuron, steps: int, seed: int) -> Estimate:
     for reset in RESETS:
         made = _simulated(currents, neuron.threshold, leak, gain, reset)
         fit = float((made == seen).double().mean())
-        found.append(Estimate(neuron.threshold, leak, gain, reset, fit, int(seen.sum())))
+        spikes = int(seen.sum())
+        found.append(Estimate(neuron.threshold, leak, gain, reset, fit, spikes, neuron.sequence))
     return max(found, key=lambda one: one.fit)
 
 

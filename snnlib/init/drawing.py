@@ -69,7 +69,7 @@ def draw_plans_(
         if then is not None:
             then()
         stage("looking whether an output would be silent")
-        wake_readouts_(network, plans, example, time=time)
+        _wake_readouts_(network, plans, example, time)
     for plan in plans:
         for layer in plan.connection.drives:
             if layer.name in plan.surrogates:
@@ -109,34 +109,17 @@ def _draw_(plan: Plan, generator: torch.Generator | None, bias: str) -> None:
         own.zero_()
 
 
-def wake_readouts_(
-    network: nn.Module,
-    plans: list[Plan],
-    example: Any,
-    *,
-    time: Time = "auto",
-    below: float = SILENT,
-) -> list[str]:
-    """Scale the weights of output layers that would not count a spike.
-
-    Args:
-        network: The network.
-        plans: Of all weights; those in front of counted outputs say what was done.
-        example: One batch; None goes by the weights alone.
-        time: Who loops over time.
-        below: Rate below which an output counts as silent.
-
-    Returns:
-        The outputs that were scaled.
-    """
+def _wake_readouts_(network: nn.Module, plans: list[Plan], example: Any, time: Time) -> None:
+    """Scale the weights of output layers that would not count a spike."""
     kept: dict[str, list[Plan]] = {}
     for plan in plans:
         if plan.readout is not None and plan.readout.counted and plan.readout.layer is not None:
             kept.setdefault(plan.readout.layer.name, []).append(plan)
-    return [name for name, own in kept.items() if _wake_(network, own, example, time, below)]
+    for own in kept.values():
+        _wake_(network, own, example, time)
 
 
-def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time, below: float) -> bool:
+def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time) -> None:
     layer = own[0].readout.layer  # type: ignore[union-attr]
     assert layer is not None
     forward = [plan.connection for plan in own if not plan.connection.recurrent]
@@ -144,7 +127,7 @@ def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time, below:
     factor, where = 1.0, "as predicted"
     if example is not None and layer.module is not None:
         rate, where = mean_rate(network, layer.module, example, time=time), "on the example"
-        if rate < below:
+        if rate < SILENT:
             factor, rate = wake_(network, layer.module, parameters, example, time=time)
     else:
         rate, wanted = predicted(forward, layer)
@@ -158,7 +141,6 @@ def _wake_(network: nn.Module, own: list[Plan], example: Any, time: Time, below:
         if factor != 1 and not plan.connection.recurrent:
             plan.why = f"{plan.readout.why}, silent: scaled by {factor:.3g}"  # type: ignore[union-attr]
         plan.why += said
-    return factor != 1
 
 
 @contextmanager

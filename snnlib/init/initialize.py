@@ -42,8 +42,7 @@ def initialize_(
     example forward and backward, leaves a network alone whose gradient reaches its weights, and
     says so; one that cannot learn, or has two silent layers in a row, is drawn by "micheli2024"
     ("rossbroich2022" behind synapses), what is then still silent is scaled, and sharp surrogates
-    of our layers are widened (`snnlib.init.recommended`). Of a network that is left alone an output
-    that counts not one spike is scaled until it fires.
+    of our layers are widened (`snnlib.init.recommended`).
 
     Each weight of a linear layer, a convolution or a recurrent layer is paired with the spiking
     layer that feeds it, whose threshold sets the firing probability P(u > θ), and with the one it

@@ -6,8 +6,8 @@ which it reaches where all weights agree. Against the deviation √(G E[x²]) of
     r = η n E|x|/√(G E[x²]),    η = r √(G E[x²])/(n E|x|),
 
 for spikes η = r √(G/p)/n. So a rate belongs to a gain, a width and an input: thresholds, weights
-and η may be scaled together, and nothing changes. The depth plays no part: what an update of all
-layers changes in the readout does not grow with their number.
+and η may be scaled together, and nothing changes. The depth plays no part: at one step, what an
+update of all layers changes in the readout does not grow with their number.
 
 Source: derived in the book's chapter on what one update changes.
 """

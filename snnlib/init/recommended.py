@@ -12,8 +12,8 @@ with two silent layers of which one feeds the other has to wake them one after t
 that no scale of weights wakes, behind norms or products of spikes, do not count): all of it is
 drawn anew, what is then still silent is scaled until it fires, and surrogates of ours that are
 sharp are widened, because each layer that fires makes gradients of two samples less alike, the
-more so the sharper they are. A network that learns is left, but for an output that counts not one
-spike, whose weights are scaled, and for layers that max pooling of their currents saturates.
+more so the sharper they are. A network that learns is left, but for layers that max pooling of
+their currents saturates.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from snnlib._progress import stage
 from snnlib.dialects.running import Time, resolve_time, run
 from snnlib.dialects.untouched import untouched
 from snnlib.init.connection import Connection, Layer
-from snnlib.init.drawing import draw_plans_, wake_readouts_
+from snnlib.init.drawing import draw_plans_
 from snnlib.init.planning import Choice, Plan, choices_of, plans_of
 from snnlib.init.pooled import shift_pooled_
 from snnlib.init.readout import RATE, SILENT, Readout, mean_rate, wake_
@@ -55,9 +55,6 @@ SILENT_LAYERS = 2
 
 WIDE = 0.25
 """Largest sharpness of a drawn layer's surrogate, times its threshold."""
-
-NO_SPIKE = 1e-12
-"""Rate below which not one spike was counted."""
 
 NAME, SYNAPTIC = "micheli2024", "rossbroich2022"
 SOURCE = "this book, judged by training"
@@ -281,7 +278,14 @@ def draw_recommended_(
     if found.learns or not found.shares:
         why = "the network learns" if found.learns else "frozen"
         plans = [Plan(connection, why=f"left as it is: {why}") for connection in connections]
-        done = _mended_(network, plans, choices, readouts, found, example, bias, time)
+        # An output that counts no spike is left too: woken, networks of the suite learned less.
+        own = [
+            plan
+            for plan in plans
+            if plan.connection.parameter.requires_grad
+            and not any(fnmatchcase(plan.connection.name, pattern) for pattern in choices)
+        ]
+        done = shift_pooled_(network, own, example, time=time) if bias == "zero" else []
         said = f"Nothing needs to be done: the network {found.verdict}."
         if done:
             said = f"The network {found.verdict}. {'; '.join(done)}."
@@ -309,47 +313,6 @@ def draw_recommended_(
     again = learning(network, connections, example, time=time)
     said = f"The network {found.verdict}. Drawn anew, it {again.verdict}."
     return replace(report(plans, method), method="recommended", source=SOURCE, said=said)
-
-
-def _mended_(
-    network: nn.Module,
-    plans: list[Plan],
-    choices: Mapping[str, Choice],
-    readouts: Mapping[str, Readout],
-    found: Learning,
-    example: Any,
-    bias: str,
-    time: Time,
-) -> list[str]:
-    """Of a network that learns: wake an output that counts no spike, shift back what a pool did.
-
-    An output that fires now and then learns as it is, and one behind silent layers wakes with
-    them: both are left.
-    """
-    own = [
-        plan
-        for plan in plans
-        if plan.connection.parameter.requires_grad
-        and not any(fnmatchcase(plan.connection.name, pattern) for pattern in choices)
-    ]
-    done = shift_pooled_(network, own, example, time=time) if bias == "zero" else []
-    if found.silent:
-        return done
-    kept = {id(plan): plan.why for plan in own}
-    for plan in own:
-        plan.readout = readouts.get(plan.connection.name)
-    woken = wake_readouts_(network, own, example, time=time, below=NO_SPIKE)
-    for plan in own:
-        if (
-            plan.readout is None
-            or plan.readout.layer is None
-            or plan.readout.layer.name not in woken
-        ):
-            plan.why = kept[id(plan)]
-    return [
-        *done,
-        *(f"Its output {name} was silent and is scaled until it fires" for name in woken),
-    ]
 
 
 def _widen(plans: list[Plan]) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from snnlib.init.readout import SILENT
 from snnlib.probe.facts import Facts, Finding
 
 __all__ = ["initialize", "livelier", "shifted_back", "sparing"]
 
-RECOMMENDED = "snnlib.init.initialize_(model, example=batch)"
 INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
 INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
 STANDARDIZE = "batch = (batch - batch.mean()) / batch.std()"
@@ -43,8 +41,8 @@ def initialize(layers: Sequence[Facts], blamed: Facts | None = None) -> str:
 def sparing(finding: Finding, layers: Sequence[Facts]) -> Finding:
     """The finding on a network that learns, with a call that draws no more than has to be.
 
-    An output that nothing but itself keeps silent is woken by the scale of its weights. Weights
-    behind a normalization stay: their scale does not count, but larger ones learn more slowly.
+    Weights behind a normalization stay: their scale does not count, but larger ones learn more
+    slowly.
 
     Args:
         finding: Any.
@@ -58,8 +56,6 @@ def sparing(finding: Finding, layers: Sequence[Facts]) -> Finding:
     if finding.kind != "dead" or f is None or f.norms or call != initialize(layers, f):
         return finding
     others = [g for g in layers if g is not f]
-    if not f.feeds and all(g.rate >= SILENT for g in others):
-        return finding._replace(remedy=RECOMMENDED)
     if not any(g.norms for g in others):
         return finding
     own = ", ".join(f'"{name}": {{}}' for name in f.names)
