@@ -267,11 +267,10 @@ def test_other_images_on_openml_are_refused(web, cache, openml_mnist):
 # --- CIFAR --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["cifar10", "cifar100"])
-def small_cifar(request, monkeypatch):
-    """Two training images and one test image of each of two classes."""
+def tiny_cifar(kind, monkeypatch):
+    """Two training images and one test image of each of two classes: source and its archive."""
     pixels, targets = images(6, 32, 3), np.array([0, 1, 1, 0, 1, 0])
-    known = cifar.KNOWN[request.param]
+    known = cifar.KNOWN[kind]
     rows = pixels[:4].reshape(4, 3, -1)
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as out:
@@ -290,8 +289,13 @@ def small_cifar(request, monkeypatch):
         means=tuple(rows[:, i].mean() / 255 for i in range(3)),
         sizes={"train": 4, "test": 2},
     )
-    monkeypatch.setitem(cifar.KNOWN, request.param, small)
-    return request.param, small, pixels, targets, archive.getvalue()
+    monkeypatch.setitem(cifar.KNOWN, kind, small)
+    return small, pixels, targets, archive.getvalue()
+
+
+@pytest.fixture(params=["cifar10", "cifar100"])
+def small_cifar(request, monkeypatch):
+    return request.param, *tiny_cifar(request.param, monkeypatch)
 
 
 def agree(name: str, pixels: np.ndarray, targets: np.ndarray) -> None:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import io
-import tarfile
 
 import numpy as np
 import pytest
@@ -20,12 +17,13 @@ from test_data_sources import (  # noqa: F401
     idx_bytes,
     images,
     tiny,
+    tiny_cifar,
     web,
     zipped,
 )
 
 from snnlib import data
-from snnlib.data import cifar, mnist
+from snnlib.data import mnist
 from snnlib.experiments import PROTOCOLS, Store, read, rows, sweep, write
 from snnlib.experiments.protocol import Size
 
@@ -100,28 +98,7 @@ def test_mnist(name, folder, tmp_path, monkeypatch):
     ],
 )
 def test_cifar(name, kind, network, folder, tmp_path, monkeypatch):
-    pixels, targets = images(6, 32, 3), np.array([0, 1, 1, 0, 1, 0])
-    known = cifar.KNOWN[kind]
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as out:
-        for split, part in (("train", slice(0, 4)), ("test", slice(4, 6))):
-            coarse = np.full((6, known.label_bytes - 1), 77, np.uint8)
-            table = np.hstack([coarse, targets[:, None].astype(np.uint8), pixels])[part]
-            members = known.members[split]
-            for member, lines in zip(members, np.array_split(table, len(members)), strict=True):
-                info = tarfile.TarInfo(member)
-                info.size = lines.nbytes
-                out.addfile(info, io.BytesIO(lines.tobytes()))
-    content = archive.getvalue()
-    colours = pixels[:4].reshape(4, 3, -1)
-    small = dataclasses.replace(
-        known,
-        classes=2,
-        md5=hashlib.md5(content).hexdigest(),
-        means=tuple(colours[:, i].mean() / 255 for i in range(3)),
-        sizes={"train": 4, "test": 2},
-    )
-    monkeypatch.setitem(cifar.KNOWN, kind, small)
+    small, _, _, content = tiny_cifar(kind, monkeypatch)
     (folder / small.archive).write_bytes(content)
     through(name, tmp_path, **network)
 
