@@ -131,3 +131,15 @@ def test_what_is_no_law_is_refused(a, b, states, said):
 def test_wrong_settings_are_named(wrong, said):
     with pytest.raises(ValueError, match=said):
         Cells(**(CASE | {"reset": "zero"} | wrong))
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract_leak"])
+def test_a_strong_drive_with_little_noise_has_a_law_too(reset):
+    """Potentials go round in a cycle that hardly mixes: steps from anywhere never settle."""
+    cells = Cells(leak=0.9, threshold=0.8, input_mean=0.5, input_std=0.02, reset=reset, width=0.02)
+    law = cells.stationary
+    assert abs(law.sum() - 1) < 1e-12 and law.min() >= 0
+    assert np.abs(law @ cells.operator - law).sum() < 1e-9
+    # the mean of U = β U + i less what the resets take
+    if reset == "subtract_leak":
+        assert abs(0.1 * cells.mean - (0.5 - 0.8 * cells.rate)) < 0.02

@@ -14,7 +14,8 @@ from scipy.special import ndtr
 __all__ = ["Cells", "total_variation", "wasserstein"]
 
 _REACH = 7.5  # standard deviations of the potential without a reset
-_CHANGE = 1e-12  # of a law, or of a mean as a share of the grid, that has settled
+_CHANGE = 1e-12  # of a mean, as a share of the grid, that has settled
+_MOST = 10_000  # batches in which it has to
 
 
 class Cells:
@@ -38,7 +39,7 @@ class Cells:
         states: Potential of each state, [S], S = K or K + 1.
         operator: Transition of the law of U, rows sum to 1, [S, S].
         quiet: The part of it without a spike, [S, S].
-        stationary: The law that 60 steps lead to from the uniform one, [S].
+        stationary: The law that a step leaves as it is, [S].
         mean: E[U] under it.
         rate: Probability to fire at a step under it.
 
@@ -93,10 +94,11 @@ class Cells:
             self._into = here - np.where(self._fires, round(threshold / width), 0)
         self.quiet, loud = self.rows(self.states)
         self.operator = self.quiet + loud
-        law, before = np.full(len(self.states), 1 / len(self.states)), np.inf
-        while np.abs(law - before).sum() > _CHANGE:
-            law, before = law @ self.operator, law
-        self.stationary = law
+        # law = law · operator and Σ law = 1: solved, for a strong drive goes round in cycles
+        system = self.operator.T - np.eye(len(self.states))
+        system[0] = 1.0
+        law = np.linalg.solve(system, np.eye(len(self.states))[0]).clip(min=0.0)
+        self.stationary = law = law / law.sum()
         self.mean, self.rate = float(law @ self.states), float(law @ loud.sum(1))
 
     def rows(self, starts: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -137,12 +139,19 @@ class Cells:
         Args:
             steps: Steps T of a batch.
             over: Mean over the neurons that spiked in the T steps, or over all.
+
+        Raises:
+            ValueError: If it does not come to rest.
         """
         start, before, settled = 0.0, math.inf, _CHANGE * float(np.ptp(self.edges))
-        while abs(start - before) > settled:  # contracts like the second eigenvalue to the steps
+        for _ in range(_MOST):  # contracts like the second eigenvalue to the steps
+            if abs(start - before) <= settled:
+                return start
             law = self.split(start, steps)[over == "active"]
             start, before = float(law @ self.states / law.sum()), start
-        return start
+        raise ValueError(
+            f"the mean does not come to rest at steps {steps}, over {over!r}: raise input_std"
+        )
 
     def state_of(self, potentials: np.ndarray) -> np.ndarray:
         """Index of the state of each potential."""
