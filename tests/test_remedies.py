@@ -210,7 +210,21 @@ def test_a_step_longer_than_a_time_constant():
     finding, _ = healed(model, batch, "unstable constant")
     assert "dt = 0.007 is 1.75 times the time constant 0.004 of its synapse" in finding.sentence
     assert "the same holds for 3" in finding.sentence and "dt < 0.004" in finding.sentence
-    assert model[1].dt == pytest.approx(0.0004)
+    assert model[1].dt == pytest.approx(0.8 * 0.004)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_the_shortest_time_constant_says_which_step_is_stable(learned):
+    norse = pytest.importorskip("norse.torch")
+    p = norse.LIFParameters(tau_syn_inv=torch.tensor(250.0), tau_mem_inv=torch.tensor(400.0))
+    cell = norse.LIFCell(p=p, dt=0.007)
+    if learned:
+        cell.dt = nn.Parameter(torch.tensor(0.007))
+    model = norse.SequentialState(nn.Linear(20, 30), cell)
+    batch = 20 * torch.rand(STEPS, SAMPLES, 20, generator=seeded(1))
+    finding, _ = healed(model, batch, "unstable constant")
+    assert "2.8 times the time constant 0.0025 of its potential" in finding.sentence
+    assert float(torch.as_tensor(cell.dt).detach()) == pytest.approx(0.8 * 0.0025)
 
 
 def test_no_prediction_stands_beside_an_unstable_constant():

@@ -68,6 +68,15 @@ def test_where_weights_cannot_help_the_diagnosis_names_the_thresholds_that_do():
                 if f.kind in ("weak input", "dead")]  # fmt: skip
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_layer_that_no_weights_drive_is_never_healed_by_drawing_weights(seed):
+    """With few neurons that fire, too; redrawn behind norms the network learned less."""
+    pytest.importorskip("spikingjelly")
+    network, example = sick("attention", seed=seed), batch("attention", 96)
+    calls = heal_(network, example)
+    assert calls and not [call for call in calls if call.startswith(CALL)], calls
+
+
 def test_a_step_longer_than_a_time_constant_gets_a_shorter_one():
     pytest.importorskip("norse")
     network, example = sick("long step", seed=0), batch("long step")

@@ -14,6 +14,11 @@ from snnlib.probe.capture import Entry
 __all__ = ["Unstable", "shared_constants", "unstable", "unstable_buffers"]
 
 
+STABLE = 0.8
+"""Step of a remedy in units of the time constant: the longest with some memory and a margin, since
+a finer one drives the neurons the less the fewer the time steps are."""
+
+
 class Unstable(NamedTuple):
     """A constant outside its range.
 
@@ -98,15 +103,16 @@ def _step(module: Any, form: Spiking, path: str) -> Unstable | None:
         if kept is not None and hasattr(p, name)
     ]
     if found and hasattr(module, "dt"):
-        what, kept, tau = found[0]
+        what, kept, tau = min(found, key=lambda one: one[2])
         step = float(torch.as_tensor(module.dt).detach().double().max())
+        set_to = ".data.fill_({})" if isinstance(module.dt, Tensor) else " = {}"
         low, _ = _range(form.leak)
         also = " (and no memory of its potential)" if low == 0 and what == "synapse" else ""
         return Unstable(
             f"its step dt = {step:g} is {step / tau:.3g} times the time constant {tau:g} of its "
             f"{what}, of which it keeps {kept:.3g} at each step{also}: {_effect(kept)}; stable is "
             f"dt < {tau:g}",
-            f"{path}.dt = {tau / 10:g}",
+            f"{path}.dt{set_to.format(f'{STABLE * tau:g}')}",
         )
     return None
 
@@ -141,7 +147,7 @@ def _leaks(module: Any, form: Spiking, path: str) -> Unstable | None:
         if hasattr(module, "tau") and not isinstance(module.tau, Tensor):
             call = f"{path}.tau = 2.0"
         elif hasattr(module, "time_step"):
-            call = f"{path}.time_step = {float(module.R * module.C) / 10:g}"
+            call = f"{path}.time_step = {STABLE * float(module.R * module.C):g}"
         elif isinstance(getattr(module, "leak", None), nn.Parameter):
             call = f"{path}.leak.data.clamp_(0, 1)"
         else:

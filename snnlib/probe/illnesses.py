@@ -270,7 +270,8 @@ def _silent_neurons(layers: Sequence[Facts]) -> list[Finding]:
         f"{never:.1%} of the neurons of {_which(layers, k)} fire in no sample at no step; "
         f"those that do carry a rate of {f.rate:.3g}"
     )
-    return [Finding("silent neurons", f.row.name, None, sentence, initialize(layers, f))]
+    remedy = initialize(layers, f) if f.driven else livelier(f)
+    return [Finding("silent neurons", f.row.name, None, sentence, remedy)]
 
 
 def _extinction_risk(layers: Sequence[Facts]) -> list[Finding]:
