@@ -295,6 +295,8 @@ JOINS = {
     "and": (lambda a, b: a * b, lambda p: p * p),
     "and not": (lambda a, b: (1 - a) * b, lambda p: (1 - p) * p),
     "weighted": (lambda a, b: 0.5 * a + b, lambda p: 1.25 * p + p * p),
+    "dropout": (lambda a, b: functional.dropout(a, 0.3) + b, lambda p: p / 0.7 + p + 2 * p * p),
+    "no dropout": (lambda a, b: functional.dropout(a, 0.3, False) + b, lambda p: 2 * p + 2 * p * p),
 }
 
 

@@ -917,12 +917,19 @@ def test_a_stack_that_cannot_meet_condition_3_says_which_input_weights_could():
     with pytest.raises(ValueError, match="input_weight_variance must be below") as caught:
         initialize_(network, "herranz2022", example=spiking_example(), generator=seeded())
     told = re.search(r"layers=(\{.*?\}\})", str(caught.value))
-    assert told is not None
+    limit = re.search(r"must be below (\S+) for condition III,.* outgrow 1 − β =", str(caught.value))
+    assert told is not None and limit is not None
     layers = ast.literal_eval(told[1])
-    report = initialize_(
-        network, "herranz2022", example=spiking_example(), generator=seeded(), layers=layers
-    )
-    assert "III" in report[3].note
+    ((name, _),) = layers.items()
+    for share in (None, 0.999, 1.001):
+        if share is not None:  # the limit is where it says
+            layers = {name: {"input_weight_variance": share * float(limit[1])}}
+        again = {"example": spiking_example(), "generator": seeded(), "layers": layers}
+        if share == 1.001:
+            with pytest.raises(ValueError, match="must be below"):
+                initialize_(network, "herranz2022", **again)
+        else:
+            assert "III" in initialize_(network, "herranz2022", **again)[3].note
 
 
 def test_a_threshold_that_adapts_counts_as_it_is_at_half_the_rate():

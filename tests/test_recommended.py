@@ -82,6 +82,7 @@ def test_what_cannot_learn_is_drawn_and_learns():
     report = initialize_(network, example=EXAMPLE, generator=seeded(2))
     assert report.said.startswith("The network cannot learn") and "Drawn anew, it" in report.said
     assert all(row.gain is not None for row in report[:-1]) and report[-1].gain is None
+    assert not [row.note for row in report if "scaled by" in row.note]  # what fires is not
     assert learning(network, pair(network), EXAMPLE).learns
     layers = [module for module in network.modules() if isinstance(module, LIF)]
     assert all(mean_rate(network, layer, EXAMPLE) > SILENT for layer in layers)
