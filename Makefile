@@ -12,6 +12,7 @@
 # make mutants plant errors in the library's formulas: which do its tests notice (hours; goes on where it stopped)
 # make seeds   repeat the random checks under 20 other seeds
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
+# make versions   environments of the oldest and the newest versions, which `make portability` tries
 # make lock    hashes and licences of the pinned packages, into hashes/
 # make lint    ruff, mypy, and the layers of the library
 # make clean   remove what the builds made; distclean also removes the environment
@@ -36,7 +37,7 @@ RUN := $(BIN)/python
 LOCKS := requirements.txt requirements-peers.txt
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(PIP_OPTIONS)
 
-.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit mutants seeds portability lint env lock clean distclean
+.PHONY: book test browser pdf dist serve lab profile bench bench-quick audit mutants seeds portability versions lint env lock clean distclean
 .DELETE_ON_ERROR:
 
 book: env
@@ -96,6 +97,16 @@ seeds: env
 portability: env
 	$(RUN) -m tools.portability $(ARGS)
 
+versions: .venv-oldest/made .venv-newest/made
+
+.venv-%/made: constraints/%.txt pyproject.toml requirements-peers.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) --quiet --no-compile \
+	  --constraint $< --editable ".[dev]" torchvision
+	.venv-$*/bin/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) --quiet --no-deps \
+	  -r requirements-peers.txt
+	@touch $@
+
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -138,7 +149,7 @@ $(VENV)/lab: $(VENV)/ready requirements-lab.txt
 
 clean:
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-oldest .venv-newest

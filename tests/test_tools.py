@@ -11,12 +11,15 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tools import book as book_tool
 from tools import chapters, costs, portability, profile, progress, seeds
@@ -483,6 +486,21 @@ def test_the_sensitive_tests_exist_and_names_are_unique():
         assert sum(path.startswith("notebooks/") for path in paths) == 3
     whole = {imitation.name for imitation in portability.IMITATIONS if not imitation.tests}
     assert whole == {"here", "torch default"}
+
+
+def test_the_oldest_versions_are_those_that_the_package_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["book"]]
+    least = {r.name: r.specifier for r in map(Requirement, wanted)}
+    for name in ("oldest", "newest"):
+        lines = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+        assert {"torch", "numpy", "scipy", "sympy", "matplotlib", "torchvision"} == set(pins)
+        for package in set(pins) - {"torchvision"}:
+            (specifier,) = least[package]
+            assert specifier.operator == ">=" and specifier.contains(pins[package])
+            if name == "oldest":
+                assert Version(pins[package]).release[:2] == Version(specifier.version).release[:2]
 
 
 def test_an_imitation_reaches_the_tests_and_a_failing_one_fails(tmp_path, monkeypatch, capsys):

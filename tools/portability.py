@@ -1,4 +1,4 @@
-"""Run the tests as other machines would: other instructions, threads, interpreters, places.
+"""Run the tests as other machines would: other instructions, threads, versions, places.
 
 Usage: ``python -m tools.portability [--list] [name ...]``.
 
@@ -107,6 +107,16 @@ def _interpreter(version: str) -> Imitation:
     return Imitation(f"python {version}", tests=EVERY, missing=missing, python=python)
 
 
+def _versions(which: str) -> Imitation:
+    """An environment of other versions, of `constraints/`, that `make versions` made."""
+    python = chapters.ROOT / f".venv-{which}" / "bin" / "python"
+
+    def missing() -> str:
+        return "" if python.exists() else "no environment; make versions"
+
+    return Imitation(f"{which} versions", tests=EVERY, missing=missing, python=python)
+
+
 def _no_shared_memory() -> Imitation:
     hide = "mount -t tmpfs -o ro,size=4k none /dev/shm"
     prefix = ("unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh")
@@ -130,6 +140,7 @@ IMITATIONS = (
     *(Imitation(f"MKL {n.lower()}", {"MKL_CBWR": n}) for n in ("COMPATIBLE", "AVX2")),
     *map(_threads, (2, 4)),
     *map(_interpreter, ("3.12", "3.13")),
+    *map(_versions, ("oldest", "newest")),
     Imitation("home that cannot be written", {"HOME": os.devnull}, PLACES),
     _no_shared_memory(),
     Imitation("LANG=C", {"LANG": "C", "LC_ALL": "C"}, PLACES),
