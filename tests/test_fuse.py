@@ -210,10 +210,12 @@ def test_a_hook_sees_what_it_saw_before(monkeypatch):
     assert len(calls) == 2
     handle.remove()
     calls.clear()
-    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
-    network(x)
-    handle.remove()
-    assert not calls
+    kinds = ("forward", "forward_pre", "full_backward", "full_backward_pre")
+    for kind in kinds:  # of all modules
+        handle = getattr(nn.modules.module, f"register_module_{kind}_hook")(lambda *_: None)
+        network(x)
+        handle.remove()
+        assert not calls, kind
 
 
 def test_the_probe_and_the_diagnosis_see_what_they_saw_before():

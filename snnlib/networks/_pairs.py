@@ -18,6 +18,8 @@ HOOKS = (
     "_backward_hooks",
     "_backward_pre_hooks",
 )
+GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
+"""Those of all modules; a function that asks for them is not in every torch."""
 
 
 def fusable(x: Tensor) -> bool:
@@ -37,7 +39,7 @@ def fusable(x: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and torch._C._len_torch_function_stack() == 0
         and torch._C._len_torch_dispatch_stack() == 0
-        and not modules._has_any_global_hook()
+        and not any(getattr(modules, name) for name in GLOBAL_HOOKS)
     )
 
 
