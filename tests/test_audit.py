@@ -193,7 +193,6 @@ def test_one_of_each_kind_that_cannot_lose_is_refused(run):
 def test_the_check_refuses_what_is_missing_stale_faulty_or_decorative(tmp_path, monkeypatch):
     monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(audit, "RESULTS", tmp_path)
-    monkeypatch.setattr(audit, "KNOWN", tmp_path / "decorative.txt")
     (tmp_path / "one.md").write_text(CHAPTER)
     (proof,) = proofs(tmp_path / "one.md")
     key = proof.key(audit.registered())
@@ -204,9 +203,8 @@ def test_the_check_refuses_what_is_missing_stale_faulty_or_decorative(tmp_path, 
 
     changed = "one: 1 proofs are new or changed since `make audit`"
     sound = {"claims": ["paper.variance"], "call": "prove", "tried": []}
-    assert audit.not_audited() == ["one"]
+    assert audit.problems() == [changed]  # never audited
     assert said({"another": sound}) == [changed]
-    assert audit.not_audited() == []
     assert said({key: sound}) == []
     fault = {key: sound | {"fault": "NameError: x"}}
     assert said(fault) == ["one: paper.variance: NameError: x"]
@@ -271,5 +269,5 @@ def test_a_change_of_the_derivation_makes_its_result_stale(tmp_path, monkeypatch
     assert key() != key(printed="Eq(v, n)")
 
 
-def test_no_result_is_stale_and_no_proof_decorative_but_the_known_ones():
+def test_every_proof_was_audited_and_none_is_decorative():
     assert audit.problems() == []

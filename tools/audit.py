@@ -38,7 +38,6 @@ from tools.plant import DECLARED, WATCH, Error, Place, in_order, places, planted
 from tools.proof_slices import Proof, proofs
 
 RESULTS = chapters.AUDITED / "proofs"
-KNOWN = chapters.AUDITED / "decorative.txt"  # found, and not mended yet
 LIMIT = 60.0  # seconds of processor time for the slice as it is
 PLANTED_LIMIT = 10.0  # for one planted error, beyond twice the slice's own
 MOST = 60  # errors to try before a proof is called decorative
@@ -224,25 +223,18 @@ def _fails(result: Mapping[str, Any]) -> bool:
     return "fault" in result or "decorative" in result
 
 
-def known() -> set[str]:
-    """Claims whose proofs are known to be decorative."""
-    lines = KNOWN.read_text("utf-8").splitlines() if KNOWN.exists() else []
-    return {line for line in lines if line and not line.startswith("#")}
-
-
 def problems() -> list[str]:
     """Missing and stale results, faults and decorative proofs, one line each."""
-    claims, found, decorative = registered(), [], set()
+    claims, found = registered(), []
     for path in chapters.chapters():
         chapter = chapters.slug(path)
-        if kept(chapter) and (missing := stale(path, claims)):
+        if missing := stale(path, claims):
             found.append(f"{chapter}: {len(missing)} proofs are new or changed since `make audit`")
         for result in kept(chapter).values():
             if "fault" in result:
                 found.append(f"{chapter}: {', '.join(result['claims'])}: {result['fault']}")
-            decorative |= set(result.get("decorative", ()))
-    found += [f"{name}: no planted error breaks its proof" for name in sorted(decorative - known())]
-    found += [f"{name}: mended, take it off {KNOWN.name}" for name in sorted(known() - decorative)]
+            weak = result.get("decorative", ())
+            found += [f"{name}: no planted error breaks its proof" for name in weak]
     return found + registrations()
 
 
@@ -252,12 +244,6 @@ def registrations() -> list[str]:
 
     checks = check_all(RULES, chapters.ROOT).values()
     return [line for checked in checks for line in checked.violations]
-
-
-def not_audited() -> list[str]:
-    """Chapters with proofs that were never audited."""
-    paths = chapters.chapters()
-    return [name for path in paths if not kept(name := chapters.slug(path)) and proofs(path)]
 
 
 def unused() -> list[str]:
@@ -335,8 +321,6 @@ def main(arguments: list[str] | None = None) -> int:
     if given.chapters:
         return 0
     found = problems()
-    missing = not_audited()
-    found += [f"never audited: {', '.join(missing)}"] if missing else []
     for problem in found:
         print(problem)
     return bool(found)
