@@ -7,6 +7,7 @@ vector, by scipy. Nothing of the library is used: the resets are written as they
 
 from __future__ import annotations
 
+import inspect
 from itertools import product
 
 import numpy as np
@@ -30,6 +31,12 @@ def potentials(history, leak, threshold, reset):
         row = row + np.eye(steps)[t]
         matrix[t], lowered[t], before = row, less, spike
     return matrix, lowered
+
+
+def random_numbers():
+    """For the integral, which takes them by an argument that the oldest SciPy has not."""
+    known = "rng" in inspect.signature(multivariate_normal.cdf).parameters
+    return {"rng": np.random.default_rng(0)} if known else {}
 
 
 def pair_law(covariance, *, leak, threshold, reset, mean=0.0, inputs=1):
@@ -57,7 +64,7 @@ def pair_law(covariance, *, leak, threshold, reset, mean=0.0, inputs=1):
             mean=matrix @ mean - lowered,
             cov=matrix @ covariance @ matrix.T,
             lower_limit=np.where(fires, threshold, -np.inf),
-            rng=np.random.default_rng(0),
+            **random_numbers(),
         )
         pairs += share * np.outer(spikes, spikes)
     return pairs

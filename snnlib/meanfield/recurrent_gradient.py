@@ -306,7 +306,7 @@ def gradient_growth(weight: Tensor, slopes: Tensor, *, leak: Number) -> float:
         )
     if not bool(slopes.isfinite().all()):
         raise ValueError("slopes must be finite, got NaN or an infinite value")
-    leaks = torch.as_tensor(leak if isinstance(leak, Tensor) else real("leak", leak))
+    leaks = leak if isinstance(leak, Tensor) else torch.as_tensor(float(real("leak", leak)))
     if (
         leaks.numel() == 0
         or leaks.is_complex()
