@@ -225,6 +225,19 @@ def test_a_word_for_every_network():
     assert (late.word, late.silent) == ("late", True)
     kept = dict(depth=7, generator=generator(), **given)
     assert meanfield.outlook(few, 2.0, epsilon=20 * late.gradient, **kept).word == "frozen"
+    # The loss of a random guess reaches the first silent layer through its surrogate only.
+    signal = meanfield.gradient_signal(
+        few, 2.0, depth=7, leak=0.5, threshold=1.0, readout=10 / 600, generator=generator()
+    )
+    below = signal.rate[signal.active - 1].mean() if signal.active else 0.3
+    square = 9 / 100 / 128 * signal.size[signal.active] * below * 3
+    kept["generator"] = generator()
+    drawn = meanfield.outlook(few, 2.0, classes=10, batch=128, **kept)
+    assert drawn.gradient == pytest.approx(math.sqrt(square), rel=1e-9)
+    for share, word in ((0.99, "late"), (1.01, "frozen")):  # a tenth of Adam's ε
+        kept["generator"] = generator()
+        again = meanfield.outlook(few, 2.0, epsilon=10 * share * late.gradient, **kept)
+        assert again.word == word
     quarter = meanfield.outlook(few, 2.0, depth=7, batch=512, generator=generator(), **given)
     assert abs(quarter.gradient / late.gradient - 0.5) < 1e-9
 
