@@ -34,6 +34,14 @@ def test_no_gain_is_tried_twice_on_the_same_currents(monkeypatch):
     assert len(set(tried)) == len(tried) <= 5.5 * layers
 
 
+def test_one_spike_of_all_neurons_and_steps_is_the_least_that_is_counted():
+    """Half of a spike is said to be too few; a whole one is tried, and found to die out."""
+    least = 1 / (rate._SAMPLES * 4)
+    for wanted, words in ((least / 2, "must be at least"), (least, "falls silent in deep layers")):
+        with pytest.raises(ValueError, match=words):
+            gain_for_rate(wanted, leak=0.5, threshold=0.8, steps=4)
+
+
 @pytest.mark.parametrize("steps", [1, 10, 33, 60])
 def test_square_roots_of_covariances(steps):
     values = np.random.default_rng(0).normal(size=(3, steps, max(1, steps // 2)))

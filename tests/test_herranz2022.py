@@ -917,7 +917,8 @@ def test_a_stack_that_cannot_meet_condition_3_says_which_input_weights_could():
     with pytest.raises(ValueError, match="input_weight_variance must be below") as caught:
         initialize_(network, "herranz2022", example=spiking_example(), generator=seeded())
     told = re.search(r"layers=(\{.*?\}\})", str(caught.value))
-    limit = re.search(r"must be below (\S+) for condition III,.* outgrow 1 − β =", str(caught.value))
+    words = r"must be below (\S+) for condition III,.* outgrow 1 − β ="
+    limit = re.search(words, str(caught.value))
     assert told is not None and limit is not None
     layers = ast.literal_eval(told[1])
     ((name, _),) = layers.items()

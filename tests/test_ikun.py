@@ -135,6 +135,26 @@ def test_thresholds_of_several_neurons_enter_as_moments():
     )
 
 
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("balance", "spikes", "slopes"), [
+    ("forward", 1, 0), ("backward", 0, 1), ("printed", 1, 1),
+])  # fmt: skip
+def test_the_height_of_a_spike_counts_with_its_square(balance, spikes, slopes, relative):
+    """E[x²] and Var[x] go with h², E[σ'²] too, and with θ⁻² if σ' is that of h·1{u/θ > 1}."""
+    found = {}
+    for height, unit in ((1.0, 1.0), (0.6, 1.0), (0.6, 1.5)):
+        # In units of θ the potential and the slope are the same.
+        surrogate = Surrogate("arctan", 1.2, 1.4 if relative else 1.4 / unit)
+        found[height, unit] = gain(
+            "ikun2024", balance=balance, surrogate=surrogate, threshold=0.7 * unit, height=height,
+            relative=relative, variance=0.9 * unit**2,
+        )  # fmt: skip
+    smaller = found[0.6, 1.0] / found[1.0, 1.0]
+    assert smaller == pytest.approx(0.6 ** (-2 * (spikes + slopes)), rel=1e-9)
+    wider = found[0.6, 1.5] / found[0.6, 1.0]
+    assert wider == pytest.approx(1.5 ** (2 * slopes if relative else 0), rel=1e-9)
+
+
 @pytest.mark.parametrize("kind", ["relative", "threshold_robust"])
 def test_other_threshold_gradients_use_the_derivative_of_what_the_layer_sends(kind):
     """E[(dx/du)²] of the layer itself, by autograd, against the moment in the gain."""

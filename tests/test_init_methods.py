@@ -273,6 +273,17 @@ def test_gains_against_closed_forms():
     )
 
 
+@pytest.mark.parametrize("balance", ["forward", "backward", "printed"])
+def test_weights_behind_data_start_at_the_variance_that_lasts(balance):
+    """λ² G E[x²] is `steady_variance`, whatever the input gain and E[x²] are."""
+    neuron = {"threshold": 0.7, "surrogate": Surrogate("arctan", 0.9, 1.3)}
+    lasts = init.ikun2024.steady_variance(balance=balance, alpha=1.4, **neuron)
+    for unit, second in ((1.0, 1.0), (1.6, 0.3), (0.4, 2.7)):
+        settings = {"input_gain": unit, "input_second_moment": second, **neuron}
+        found = gain("ikun2024", balance=balance, alpha=1.4, **settings)
+        assert unit**2 * second * found == pytest.approx(lasts, rel=1e-12)
+
+
 def test_weights_scaled_by_the_rule_of_lee_stay_below_the_threshold_over_alpha():
     weight = lee2016_(torch.empty(200, 300), 0.8, seeded(15), alpha=2.5)
     assert 0.99 * 0.8 / 2.5 < weight.abs().max().item() <= 0.8 / 2.5

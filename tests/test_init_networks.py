@@ -6,16 +6,19 @@ Statistical checks have a false-alarm level of at most 1e-6 each.
 import copy
 import itertools
 import math
+import re
 
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
-from snnlib import probe
+from snnlib import networks, probe
 from snnlib.init import gain, initialize_, rossbroich2022, spikeinit2026
+from snnlib.init.readout import mean_rate, wake_
 from snnlib.networks import mlp
-from snnlib.neurons import LIF, CurrentLIF
+from snnlib.neurons import LIF, CurrentLIF, RecurrentCurrentLIF
+from snnlib.surrogate import Surrogate
 
 LIMIT = stats.norm.isf(1e-6 / 2)
 
@@ -525,3 +528,209 @@ def test_lsuv_holds_the_variance_where_skip_connections_add_spikes_up():
         found = probe.diagnose(network, x, gradient=False, networks=0)
         last[method] = float(found.layers[-1].variance[0])
     assert all(0.4 < variance < 1.6 for variance in last.values()), last
+
+
+# --- What lies between weights and neurons --------------------------------------------------------
+
+
+class Planes(nn.Module):
+    """Two convolutions with a pooling between them."""
+
+    def __init__(self, pool, threshold):
+        super().__init__()
+        self.first, self.one = nn.Conv2d(2, 6, 3, padding=1), LIF(threshold=threshold)
+        self.pool, self.second, self.two = pool, nn.Conv2d(6, 5, 3, padding=1), LIF()
+
+    def forward(self, x):
+        def on_planes(module, value):
+            return module(value.flatten(0, 1)).unflatten(0, value.shape[:2])
+
+        spikes = self.one(on_planes(self.first, x))
+        return self.two(on_planes(self.second, on_planes(self.pool, spikes)))
+
+
+SIZES = [(2, 4), ((2,), 4), ((2, 2), 4), ((1, 3), 3), ([4], 16)]
+
+
+@pytest.mark.parametrize(("size", "count"), SIZES)
+def test_a_pooling_is_told_by_how_many_spikes_it_takes_together(size, count):
+    """E[x²] of spikes on their own: p² + p(1 − p)/n of a mean, 1 − (1 − p)ⁿ of the largest."""
+    x, p = torch.randn(2, 3, 2, 12, 12, generator=seeded(20)), stats.norm.sf(0.7)
+    for pool, moment in (
+        (nn.AvgPool2d(size), p**2 + p * (1 - p) / count),
+        (nn.MaxPool2d(size), 1 - (1 - p) ** count),
+    ):
+        row = initialize_(Planes(pool, 0.7), "micheli2024", example=x, readout="draw")[1]
+        assert row.second_moment == pytest.approx(moment, rel=1e-9)
+        assert row.gain == pytest.approx(1 / moment, rel=1e-9)
+
+
+def test_the_report_says_which_scale_a_normalization_has():
+    x = torch.randn(3, 16, 8, generator=seeded(21))
+    for norms, words in (
+        ("keep", "norm takes its scale away: the norm's own scale and shift count"),
+        ("scale", "norm gets the scale that the method wants"),
+    ):
+        network = Normed()
+        (row,) = initialize_(network, "micheli2024", example=x, norms=norms, readout="draw")
+        assert words in row.note and row.note.count("scale") == words.count("scale")
+        assert bool((network.norm.weight == 3).all()) == (norms == "keep")
+
+
+def test_spikes_behind_a_normalization_count_with_their_height():
+    """The next layer at its first step: Q(θ/√(G h² p)), p the rate that the normalization sets."""
+    network = nn.Sequential(
+        nn.Linear(30, 60),
+        networks.TimeNorm(60, steps=3),
+        LIF(threshold=0.6, leak=0.0, reset="zero", threshold_gradient="threshold_robust"),
+        nn.Linear(60, 50),
+        LIF(threshold=0.8, leak=0.3),
+    )
+    x = torch.randn(3, 40, 30, generator=seeded(22))
+    first, second = initialize_(network, "kaiming", example=x, readout="draw", generator=seeded())
+    # Nothing is kept from step to step, and the scale is 1: P(u > θ) at unit variance.
+    assert first.rate == pytest.approx(stats.norm.sf(0.6), abs=0.01)
+    variance = second.gain * 0.6**2 * first.rate
+    assert second.rate == pytest.approx(stats.norm.sf(0.8 / math.sqrt(variance)), rel=1e-6)
+
+
+# --- A readout that is silent ---------------------------------------------------------------------
+
+
+def test_weights_are_scaled_until_the_rate_is_within_a_fifth():
+    x = torch.randn(4, 40, 30, generator=seeded(23))
+    weight = torch.randn(20, 30, generator=seeded(24))
+    for number in range(30):
+        network = nn.Sequential(nn.Linear(30, 20, bias=False), LIF(threshold=0.9, leak=0.6))
+        with torch.no_grad():
+            network[0].weight.copy_(weight * 2 ** -(6 + number / 13))
+        before = network[0].weight.detach().clone()
+        factor, rate = wake_(network, network[1], [network[0].weight], x, rate=0.13)
+        assert 0.8 * 0.13 <= rate <= 1.25 * 0.13
+        assert rate == mean_rate(network, network[1], x)
+        assert torch.allclose(network[0].weight, factor * before, rtol=1e-6)
+
+
+# --- One weight in two places, one number in all layers -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"distribution": "uniform"},
+        {"method": "kaiming", "distribution": "normal"},
+    ],
+)
+def test_a_shared_weight_has_one_law_and_one_method(second):
+    """The gains are 2, half of the spikes for one method: equal law or method do not suffice."""
+
+    def tied():
+        parts = [LIF(threshold=0.7), nn.Linear(9, 9), LIF(threshold=0.7), nn.Linear(9, 9), LIF()]
+        parts[3].weight = parts[1].weight
+        return nn.Sequential(*parts)
+
+    first = {"distribution": "normal", "threshold": 0.0}
+    second = second if "method" in second else {"threshold": 0.0, **second}
+    network = tied()
+    before = state(network)
+    with pytest.raises(ValueError, match="shares the weight of '3'"):
+        initialize_(network, "micheli2024", layers={"1": first, "3": second}, readout="draw")
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+    initialize_(network, "micheli2024", layers={"1": first, "3": first}, readout="draw")
+
+
+def test_balanced_weights_need_one_leak_and_one_reset():
+    alike = [row.gain for row in initialize_(chain(leak=0.6, reset="zero"), "balanced", steps=3)]
+    assert all(gain is not None and gain > 0 for gain in alike[:3])
+    for name, value in (("leak", 0.3), ("reset", "subtract")):
+        network = chain(leak=0.6, reset="zero")
+        network.lif1 = LIF(**{"leak": 0.6, "reset": "zero", name: value})
+        with pytest.raises(ValueError, match=f"'balanced' needs one {name} in all layers"):
+            initialize_(network, "balanced", steps=3)
+
+
+class Turned(nn.Module):
+    """A weight of its own that is turned around before the product."""
+
+    def __init__(self, turn, shape):
+        super().__init__()
+        self.weight, self.turn, self.lif = nn.Parameter(torch.randn(shape)), turn, LIF()
+
+    def forward(self, x):
+        weight = self.weight if self.turn is None else self.turn(self.weight)
+        return self.lif(torch.stack([step @ weight for step in x]))
+
+
+@pytest.mark.parametrize(
+    ("turn", "shape"),
+    [
+        (None, (30, 20)),
+        (lambda w: w.t(), (20, 30)),
+        (lambda w: w.T, (20, 30)),
+        (lambda w: w.mT, (20, 30)),
+        (lambda w: w.transpose(0, 1), (20, 30)),
+        (lambda w: torch.transpose(w, 0, 1), (20, 30)),
+        (lambda w: w.swapaxes(0, 1), (20, 30)),
+        (lambda w: torch.t(w).t(), (30, 20)),
+    ],
+)
+def test_a_weight_turned_around_has_the_inputs_of_the_product(turn, shape):
+    x = torch.randn(3, 5, 30, generator=seeded(25))
+    (row,) = initialize_(Turned(turn, shape), "kaiming", example=x, readout="draw")
+    assert row.fan_in == 30
+
+
+# --- Recurrent layers of which half fire ----------------------------------------------------------
+
+
+def test_the_input_gain_is_a_unit_of_threshold_and_surrogate():
+    """u/λ is a neuron with θ/λ, λγ and λs: the same weights and the same surrogate of u/λ."""
+    rows, set_ = [], []
+    for unit in (1.0, 1.7):
+        layer = RecurrentCurrentLIF(
+            40, leak=0.4, synapse_leak=0.0, input_gain=unit, threshold=0.5 * unit,
+            surrogate=Surrogate("exponential", 1.2 / unit, 0.8 / unit),
+        )  # fmt: skip
+        network = nn.Sequential(nn.Linear(50, 40), layer)
+        report = initialize_(network, "herranz2022", conditions="I II IV", unreachable="raise")
+        rows.append([row.gain for row in report])
+        set_.append((layer.surrogate.dampening * unit, layer.surrogate.sharpness * unit))
+    assert rows[0] == pytest.approx(rows[1], rel=1e-9)
+    assert set_[0] == pytest.approx(set_[1], rel=1e-6) and set_[0][1] != 0.8
+
+
+def test_a_layer_above_one_at_half_the_rate_is_said_nothing_of():
+    for variance, words in (("stable", False), (7e-4, True)):
+        network = networks.recurrent([40, 60, 60, 10], leak=0.4)
+        first = {"input_weight_variance": variance}
+        report = initialize_(
+            network, "herranz2022", conditions="I II", example=torch.ones(3, 5, 40),
+            layers={"linear1": first, "neurons1.weight": first},
+        )  # fmt: skip
+        row = next(row for row in report if row.layer == "neurons2.weight")
+        assert ("the layer below does not stay at rate 1/2" in row.note) == words
+
+
+def test_half_of_the_square_is_kept_by_a_reset_to_zero_at_half_the_rate():
+    """What may come from the layer below: 1 − E[kept²] = 1 − β²/2, and the limit is as said."""
+
+    def drawn(**settings):
+        surrogate = Surrogate("exponential", 1.5, 0.05)
+        network = networks.recurrent([40, 64, 64, 10], leak=0.8, reset="zero", surrogate=surrogate)
+        first = {"conditions": "I II"}
+        above = {"conditions": "IV", **settings}
+        return initialize_(
+            network, "herranz2022", example=torch.ones(3, 5, 40),
+            layers={"linear1": first, "neurons1.weight": first,
+                    "linear2": above, "neurons2.weight": above},
+        )  # fmt: skip
+
+    with pytest.raises(ValueError, match="would outgrow") as caught:
+        drawn(input_weight_variance=1.0)
+    room = re.search(r"outgrow 1 − E\[kept²\] = (\S+);", str(caught.value))
+    assert room is not None and float(room[1]) == pytest.approx(1 - 0.8**2 / 2, rel=1e-4)
+    limit = re.search(r"must be below (\S+) for condition IV", str(caught.value))
+    assert limit is not None
+    drawn(input_weight_variance=0.999 * float(limit[1]))
+    with pytest.raises(ValueError, match="would outgrow"):
+        drawn(input_weight_variance=1.001 * float(limit[1]))

@@ -95,6 +95,19 @@ def test_synapse_and_delay_filter_the_current():
     assert law.variance[0, 0] == pytest.approx(expected, rel=6 * np.sqrt(2 / 40_000))
 
 
+def test_a_covariance_that_rounding_made_indefinite_is_drawn_from():
+    """Equal inputs, and an eigenvalue of -3e-9: variances of 40 000 neurons, s.e. 0.7 %."""
+    size = np.array([0.6, 1.1, 1.7])
+    away = np.array([1.1, -0.6, 0.0]) / np.hypot(1.1, 0.6)  # at a right angle to the sizes
+    covariance = np.outer(size, size) - 3e-9 * np.outer(away, away)
+    law = network_law(
+        covariance[None, :, None, :], [LayerLaw(40_000, threshold=0.8)],
+        generator=torch.Generator().manual_seed(9),
+    )  # fmt: skip
+    assert law.rate[0, 0, 0] == pytest.approx(norm.sf(0.8 / size).mean(), rel=0.05)
+    assert law.variance[0, 0, 0] == pytest.approx((size**2).mean(), rel=0.05)
+
+
 def test_equal_inputs_and_silence_are_no_trouble():
     draw = torch.Generator().manual_seed(7)
     same = np.ones((3, 2, 3, 2))

@@ -47,6 +47,23 @@ def test_one_step_is_the_law_of_two_normal_potentials(gain, threshold, share):
     assert abs(rate - meanfield.firing_probability(threshold, gain * own)) < 1e-12
 
 
+@pytest.mark.parametrize("unit", [2.0**-22, 2.0**11, 2.0**27])
+def test_the_unit_of_what_is_sent_does_not_matter(unit):
+    """Spikes of another height and a threshold to match: moments of rank 1, rounded, stay some."""
+    steps = np.array([0.3, 0.7, 0.45, 0.9, 0.2])
+    sent = np.outer(steps, steps)  # the same spikes for both inputs
+    draws = [
+        meanfield.two_input_map(
+            TwoInputs(size**2 * sent, size**2 * sent), 3.1, leak=0.6, threshold=0.8 * size,
+            samples=3000, generator=generator(),
+        ).spikes
+        for size in (1.0, unit)
+    ]  # fmt: skip
+    assert 0.05 < draws[0].own.mean() < 0.9
+    assert np.abs(draws[0].own - draws[1].own).max() < 5e-3
+    assert np.abs(draws[0].crossed - draws[1].crossed).max() < 5e-3
+
+
 def test_slopes_keep_the_share_of_the_closed_form():
     gain, own, share, threshold, sharpness = 6.1, 0.31, 0.55, 0.9, 0.6
     step = meanfield.two_input_map(
@@ -208,6 +225,19 @@ def test_a_word_for_every_network():
     assert (late.word, late.silent) == ("late", True)
     kept = dict(depth=7, generator=generator(), **given)
     assert meanfield.outlook(few, 2.0, epsilon=20 * late.gradient, **kept).word == "frozen"
+    # The loss of a random guess reaches the first silent layer through its surrogate only.
+    signal = meanfield.gradient_signal(
+        few, 2.0, depth=7, leak=0.5, threshold=1.0, readout=10 / 600, generator=generator()
+    )
+    below = signal.rate[signal.active - 1].mean() if signal.active else 0.3
+    square = 9 / 100 / 128 * signal.size[signal.active] * below * 3
+    kept["generator"] = generator()
+    drawn = meanfield.outlook(few, 2.0, classes=10, batch=128, **kept)
+    assert drawn.gradient == pytest.approx(math.sqrt(square), rel=1e-9)
+    for share, word in ((0.99, "late"), (1.01, "frozen")):  # a tenth of Adam's ε
+        kept["generator"] = generator()
+        again = meanfield.outlook(few, 2.0, epsilon=10 * share * late.gradient, **kept)
+        assert again.word == word
     quarter = meanfield.outlook(few, 2.0, depth=7, batch=512, generator=generator(), **given)
     assert abs(quarter.gradient / late.gradient - 0.5) < 1e-9
 

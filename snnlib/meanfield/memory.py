@@ -86,10 +86,9 @@ def _above(r: float, leak: float, lags: np.ndarray) -> float:
     last = (r * r + leak * leak - lags[-1]) / hop  # = ρ + 1/ρ of the decaying tail
     tail = (last - math.sqrt(max(last * last - 4, 0.0))) / 2
     size = lags.size - 1  # lags 0 ... size − 1; beyond them u(d) falls by ρ at each step
-    walk = np.diag(lags[:-1]) + np.diag(np.full(size - 1, hop), 1)
-    walk = walk + np.diag(np.full(size - 1, hop), -1)
+    walk = np.diag(lags[:-1]) + np.diag(np.full(size - 1, hop), -1)  # symmetric: the lower half
     if size > 1:
-        walk[0, 1] = walk[1, 0] = math.sqrt(2) * hop
+        walk[1, 0] = math.sqrt(2) * hop
     walk[-1, -1] += (2 if size == 1 else 1) * hop * tail
     return float(eigvalsh(walk)[-1] - (r * r + leak * leak))
 
