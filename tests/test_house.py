@@ -111,6 +111,37 @@ def test_lock_has_nothing_else():
     assert not surplus, f"in requirements.txt but needed by nothing: {', '.join(sorted(surplus))}"
 
 
+def distributions(module):
+    """Names of what installs a module."""
+    return {canonicalize_name(d) for d in metadata.packages_distributions().get(module, ())}
+
+
+def test_an_error_names_the_extra_that_installs_what_is_missing():
+    asks = re.compile(r'require\("(\w+)[\w.]*", "(\w+)"\)')
+    asked = {
+        found
+        for path in (ROOT / "snnlib").rglob("*.py")
+        if path.name != "_extras.py"
+        for found in asks.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(asked) > 10
+    for module, extra in asked:
+        assert distributions(module) & with_dependencies([f"snnlib[{extra}]"]), (module, extra)
+
+
+def test_what_a_chapter_imports_is_installed_where_it_opens_alone():
+    """On Colab: the extras of the configuration, the other libraries, and the book's folder."""
+    extras = re.search(r'colab_extras: "(.+)"', (ROOT / "_config.yml").read_text())[1]
+    wanted = [*project()["dependencies"], f"snnlib[{extras}]"]
+    there = with_dependencies(wanted) | set(pins("requirements-peers.txt"))
+    imports = re.compile(r"^(?:import|from) (\w+)", re.M)
+    for path in (ROOT / "notebooks").glob("*.md"):
+        cells = re.findall(r"^```\{code-cell\}.*?^```$", path.read_text(), flags=re.M | re.S)
+        for module in {name for cell in cells for name in imports.findall(cell)}:
+            local = (ROOT / module).is_dir() or module in sys.stdlib_module_names
+            assert local or distributions(module) & there, f"{path.name}: {module}"
+
+
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-peers.txt"])
 def test_hashed_lock_pins_the_same_versions(name):
     text = (ROOT / "hashes" / name).read_text().replace("\\\n", " ")

@@ -162,8 +162,12 @@ def test_networks_are_exported_under_no_grad(kind):
 
 
 @pytest.mark.parametrize("kind", EXPORTED)
-def test_an_export_with_gradients_says_what_to_do(kind):
+def test_an_export_with_gradients_is_right_or_says_what_to_do(kind):
     network = EXPORTED[kind]()
     x = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(RuntimeError, match=r"under torch\.no_grad\(\)"):
-        torch.export.export(network, (x,), strict=False)
+    try:
+        program = torch.export.export(network, (x,), strict=False)
+    except RuntimeError as error:
+        assert "under torch.no_grad()" in str(error)
+    else:  # torch 2.6 does it
+        assert torch.equal(program.module()(x), network(x))

@@ -30,6 +30,8 @@ import os, sys
 if "google.colab" in sys.modules and not os.path.exists("/content/{name}"):
     !git clone --quiet --depth 1 --branch {branch} {url} /content/{name}
     %pip install --quiet "/content/{name}[{extras}]"
+    %pip install --quiet --no-deps -r /content/{name}/requirements-peers.txt
+    sys.path.insert(0, "/content/{name}")
     os.chdir("/content/{name}/{folder}")
 """
 
