@@ -181,7 +181,7 @@ def test_binder_runs_what_comes_after():
 
 
 def test_the_first_cell_on_colab_fetches_the_book(tmp_path, monkeypatch):
-    """The cell's Python, with the two lines for the shell written down instead of run."""
+    """The cell's Python, with the lines for the shell written down instead of run."""
     source = offline_assets.colab_cell(
         url="https://x.org/a/book", branch="main", folder="notebooks", extras="book,data"
     )
@@ -189,13 +189,16 @@ def test_the_first_cell_on_colab_fetches_the_book(tmp_path, monkeypatch):
     plain = re.sub(r"^( *)([!%].*)$", r"\1called.append(r'''\2''')", source, flags=re.M)
     moved = []
     monkeypatch.setattr("os.chdir", moved.append)
+    monkeypatch.setattr("sys.path", list(sys.path))
     exec(plain, {"called": called})
     assert not called and not moved  # elsewhere it does nothing
     monkeypatch.setitem(sys.modules, "google.colab", object())
     exec(plain, {"called": called})
-    assert [c.split()[0] for c in called] == ["!git", "%pip"]
+    assert [c.split()[0] for c in called] == ["!git", "%pip", "%pip"]
     assert called[0].endswith("--branch main https://x.org/a/book /content/book")
     assert '"/content/book[book,data]"' in called[1]
+    assert called[2].endswith("--no-deps -r /content/book/requirements-peers.txt")
+    assert sys.path[0] == "/content/book"
     assert moved == ["/content/book/notebooks"]
 
 
