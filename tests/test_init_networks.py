@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
+from torch.nn import functional
 
 from snnlib import networks, probe
 from snnlib.init import gain, initialize_, rossbroich2022, spikeinit2026
@@ -563,6 +564,40 @@ def test_a_pooling_is_told_by_how_many_spikes_it_takes_together(size, count):
         row = initialize_(Planes(pool, 0.7), "micheli2024", example=x, readout="draw")[1]
         assert row.second_moment == pytest.approx(moment, rel=1e-9)
         assert row.gain == pytest.approx(1 / moment, rel=1e-9)
+
+
+class Dropped(nn.Module):
+    """Something between spikes and the next weight."""
+
+    def __init__(self, drop):
+        super().__init__()
+        self.first, self.one = nn.Linear(30, 400), LIF(threshold=0.7)
+        self.drop, self.second, self.two = drop, nn.Linear(400, 20), LIF()
+
+    def forward(self, x):
+        return self.two(self.second(self.drop(self.one(self.first(x)))))
+
+
+DROPOUTS = {
+    "functional": (lambda x: functional.dropout(x, 0.3), True),
+    "functional, off": (lambda x: functional.dropout(x, 0.3, False), False),
+    "by position": (lambda x: torch.dropout(x, 0.3, True), True),
+    "by position, off": (lambda x: torch.dropout(x, 0.3, False), False),
+    "by name": (lambda x: torch.dropout(x, 0.3, train=True), True),
+    "by name, off": (lambda x: torch.dropout(x, 0.3, train=False), False),
+    "both by name, off": (lambda x: torch.dropout(x, p=0.3, train=False), False),
+    "features, off": (lambda x: torch.feature_dropout(x, 0.3, train=False), False),
+}
+
+
+@pytest.mark.parametrize(("drop", "acts"), DROPOUTS.values(), ids=DROPOUTS)
+def test_a_dropout_counts_however_it_is_called_and_only_where_it_acts(drop, acts):
+    """E[x²] = p/(1 − d) of spikes behind a dropout, p where it is switched off."""
+    x = torch.randn(2, 5, 30, generator=seeded(26))
+    row = initialize_(Dropped(drop), "micheli2024", example=x, readout="draw")[1]
+    moment = stats.norm.sf(0.7) / (0.7 if acts else 1)
+    assert row.second_moment == pytest.approx(moment, rel=1e-9)
+    assert row.gain == pytest.approx(1 / moment, rel=1e-9)
 
 
 def test_the_report_says_which_scale_a_normalization_has():

@@ -237,7 +237,8 @@ def _multiplied(name: str, flows: Sequence[Flow], args: Sequence[Any]) -> Flow:
 
 def _dropped(part: Flow, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flow:
     share = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
-    training = kwargs.get("training", args[2] if len(args) > 2 else True)
+    # The word is `training` in torch.nn.functional and `train` in torch.
+    training = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
     if not training or share == 0:
         return part
     return passed("dropout", [part], number=float(share) if share < 1 else math.nan)
