@@ -181,7 +181,7 @@ def result_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flow
     if name in NORMS:
         return passed("normalization", flows, name=name)
     if "dropout" in name:
-        return _dropped(flows[0], args, kwargs)
+        return _dropped(name, flows[0], args, kwargs)
     if "pool" in name:
         return _pooled(name, flows[0], args, kwargs)
     if name in (*SUMS, *TAKEN):
@@ -235,12 +235,14 @@ def _multiplied(name: str, flows: Sequence[Flow], args: Sequence[Any]) -> Flow:
     return affine(flows[0], number)
 
 
-def _dropped(part: Flow, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flow:
+def _dropped(name: str, part: Flow, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flow:
     share = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
     # The word is `training` in torch.nn.functional and `train` in torch.
     training = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
     if not training or share == 0:
         return part
+    if "alpha" in name:  # what it drops becomes -1.76 and not 0, and all of it is shifted
+        return passed("function", [part], name=name.strip("_"))
     return passed("dropout", [part], number=float(share) if share < 1 else math.nan)
 
 
