@@ -180,6 +180,16 @@ def test_observe_takes_numbers_that_runs_gave(claims):
         ledger.observe("paper.order", sp.Lt(1, 2, evaluate=False))
     with pytest.raises(ValueError, match="relation is empty"):
         ledger.observe("paper.runs", [])
+    for bare in (sp.Lt(sp.Float(0.01), sp.Float(0.05)), True):
+        with pytest.raises(ValueError, match="bare True does not say what was seen"):
+            ledger.observe("paper.runs", bare)
+    with pytest.raises(ledger.ClaimFailed):
+        ledger.observe("paper.runs", [sp.Lt(sp.Float(0.06), sp.Float(0.05))])
+
+
+def test_a_truth_value_is_not_shown_as_mathematics():
+    with pytest.raises(ValueError, match="equations need evaluate=False"):
+        ledger.show(sp.Eq(sp.Symbol("B"), sp.eye(2)))  # SymPy compares kinds and says False
 
 
 def test_define_is_exact_and_refuses_rows_that_cannot_fail(claims):

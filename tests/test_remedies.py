@@ -227,6 +227,14 @@ def test_the_shortest_time_constant_says_which_step_is_stable(learned):
     assert float(torch.as_tensor(cell.dt).detach()) == pytest.approx(0.8 * 0.0025)
 
 
+def test_a_step_longer_than_resistance_times_capacity():
+    snn = pytest.importorskip("snntorch")
+    layer = snn.Lapicque(R=2.0, C=0.25, time_step=1.1, threshold=0.7, init_hidden=True)
+    finding, _ = healed(nn.Sequential(nn.Linear(20, 30), layer), images(20), "unstable constant")
+    assert "it keeps -1.2 of its potential at each step" in finding.sentence
+    assert float(layer.time_step) == pytest.approx(0.8 * 2.0 * 0.25)
+
+
 def test_no_prediction_stands_beside_an_unstable_constant():
     norse = pytest.importorskip("norse.torch")
     p = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(300.0))

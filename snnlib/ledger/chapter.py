@@ -103,8 +103,14 @@ def latex(expression: Any, source: str = "") -> str:
 
 
 def show(*expressions: Any, source: str = "") -> None:
-    """Display expressions as mathematics in the notation of a source, one per line."""
+    """Display expressions as mathematics in the notation of a source, one per line.
+
+    Raises:
+        ValueError: If one is a bare truth value, to which SymPy evaluated an equation.
+    """
     display = require("IPython.display", "book")
+    if any(str(expression) in ("True", "False") for expression in expressions):
+        raise ValueError("expressions must not be truth values; equations need evaluate=False")
     for expression in expressions:
         display.display(display.Math(latex(expression, source)))
 

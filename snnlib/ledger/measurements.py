@@ -112,7 +112,8 @@ def observe(claim_id: str, relation: Any) -> None:
 
     Raises:
         ClaimFailed: if a relation is false.
-        ValueError: if one is undecided, holds a symbol, or the claim has a printed statement.
+        ValueError: if one is undecided, a bare truth value or holds a symbol, or the claim has a
+            printed statement.
     """
     from snnlib.ledger import decide
 
@@ -127,6 +128,10 @@ def observe(claim_id: str, relation: Any) -> None:
         if getattr(item, "free_symbols", None):
             raise ValueError(f"{claim_id}: {item} must hold numbers only")
         settled(claim_id, decide.decide(item), f"{item} is false", item)
+        if str(item) == "True":
+            raise ValueError(
+                f"{claim_id}: a bare True does not say what was seen; relations need evaluate=False"
+            )
         stated.append(f"\\({html.escape(loaded().latex(item, claim.namespace))}\\)")
     record(
         claim,

@@ -105,16 +105,21 @@ def _step(module: Any, form: Spiking, path: str) -> Unstable | None:
     if found and hasattr(module, "dt"):
         what, kept, tau = min(found, key=lambda one: one[2])
         step = float(torch.as_tensor(module.dt).detach().double().max())
-        set_to = ".data.fill_({})" if isinstance(module.dt, Tensor) else " = {}"
         low, _ = _range(form.leak)
         also = " (and no memory of its potential)" if low == 0 and what == "synapse" else ""
         return Unstable(
             f"its step dt = {step:g} is {step / tau:.3g} times the time constant {tau:g} of its "
             f"{what}, of which it keeps {kept:.3g} at each step{also}: {_effect(kept)}; stable is "
             f"dt < {tau:g}",
-            f"{path}.dt{set_to.format(f'{STABLE * tau:g}')}",
+            _set_to(module, path, "dt", STABLE * tau),
         )
     return None
+
+
+def _set_to(module: Any, path: str, name: str, value: float) -> str:
+    """The call that sets a number, which a library may hold as a parameter or a buffer."""
+    held = isinstance(getattr(module, name), Tensor)
+    return f"{path}.{name}" + (f".data.fill_({value:g})" if held else f" = {value:g}")
 
 
 def _effect(kept: float) -> str:
@@ -147,7 +152,7 @@ def _leaks(module: Any, form: Spiking, path: str) -> Unstable | None:
         if hasattr(module, "tau") and not isinstance(module.tau, Tensor):
             call = f"{path}.tau = 2.0"
         elif hasattr(module, "time_step"):
-            call = f"{path}.time_step = {STABLE * float(module.R * module.C):g}"
+            call = _set_to(module, path, "time_step", STABLE * float(module.R * module.C))
         elif isinstance(getattr(module, "leak", None), nn.Parameter):
             call = f"{path}.leak.data.clamp_(0, 1)"
         else:
