@@ -13,8 +13,11 @@ __all__ = ["MIME", "Evidence", "line", "stored_evidence", "told"]
 
 MIME = "application/vnd.snnlib.evidence+json"
 
-_SAME = re.compile(r"\\\(((?:(?!\\\)).)+?) = \1\\\)(: identical)?")
-_AGAIN = re.compile(r"(Both sides come to \\\(.+?\\\)|\\\(.+?\\\), as it has to be)((?:[.,] \1)+)")
+_SAME = re.compile(r"\\\(((?:(?!\\\)).)+?) (?:=|\\leq|\\geq) \1\\\)(: identical|(?=: ))?")
+_AGAIN = re.compile(
+    r"(Both sides come to \\\((?:(?!\\\)).)+\\\)(?:: [^.\\]+)?"
+    r"|\\\((?:(?!\\\)).)+\\\), as it has to be)((?:[.,] \1)+)"
+)
 _PUT_IN = " Put into the printed statement: "
 
 
@@ -77,7 +80,9 @@ def told(detail: str) -> str:
     head, mark, pairs = detail.partition(_PUT_IN)
     given = [m[0] for m in re.finditer(r"\\\(.+?\\\)", pairs) if not _SAME.fullmatch(m[0])]
     said = _SAME.sub(
-        lambda m: f"Both sides come to \\({m[1]}\\)" if m[2] else f"\\({m[1]}\\), as it has to be",
+        lambda m: (
+            f"\\({m[1]}\\), as it has to be" if m[2] is None else f"Both sides come to \\({m[1]}\\)"
+        ),
         head,
     )
     said = _AGAIN.sub(lambda m: f"{m[1]}, {1 + m[2].count(m[1])} times", said)
