@@ -72,8 +72,8 @@ def told(detail: str) -> str:
     Example:
         >>> told(r"\(0 = 0\): identical. \(0 = 0\): identical. \(1 < x\): by assumption.")
         'Both sides come to \\(0\\), 2 times. \\(1 < x\\): by assumption.'
-        >>> told(r"\(3 = 3\), \(2 > 1\).")
-        '\\(3\\), as it has to be, \\(2 > 1\\).'
+        >>> told(r"\(0.0 = 0\), \(2 > 1\).")
+        '\\(0\\), as it has to be, \\(2 > 1\\).'
         >>> told(r"Identical. Put into the printed statement: \(q = q\), \(p = 1\).")
         'Identical. Put into the printed statement: \\(p = 1\\).'
     """
@@ -83,7 +83,7 @@ def told(detail: str) -> str:
         lambda m: (
             f"\\({m[1]}\\), as it has to be" if m[2] is None else f"Both sides come to \\({m[1]}\\)"
         ),
-        head,
+        head.replace(r"\(0.0 = 0\)", r"\(0 = 0\)"),
     )
     said = _AGAIN.sub(lambda m: f"{m[1]}, {1 + m[2].count(m[1])} times", said)
     return said + (f"{mark}{', '.join(given)}." if given else "")
