@@ -1,6 +1,6 @@
 """Repeat the checks of all chapters under other seeds, and at another setting of their parameters.
 
-Usage: ``python -m tools.seeds [--values 20] [--limit 90] [--jobs 2] [--check] [chapter ...]``.
+Usage: ``python -m tools.seeds [--values 20] [--limit 600] [--jobs 2] [--check] [chapter ...]``.
 
 Each value of SNNLIB_SEED is another draw of everything random in the book.  A check that held
 by luck fails under some of them; the report says which claim, and under which value.
@@ -96,7 +96,7 @@ def run(
         chapter: Text notebook.
         values: Values of SNNLIB_SEED; none is the book's own.
         setting: What to change in the parameter cell.
-        limit: Seconds of processor time for each seed.
+        limit: Seconds that each seed may take.
 
     Returns:
         Failures as (value, what failed), and whether the chapter draws random numbers.
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.seeds", description=__doc__)
     parser.add_argument("chapter", nargs="*", help="names of chapters (default: what changed)")
     parser.add_argument("--values", type=int, default=VALUES, help="number of seeds")
-    parser.add_argument("--limit", type=float, default=90.0, help="processor seconds for a seed")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds that a seed may take")
     parser.add_argument("--jobs", type=int, default=2, help="chapters side by side")
     parser.add_argument("--check", action="store_true", help="run nothing, list what is stored")
     options = parser.parse_args(arguments)
