@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,13 @@ from tools import reseeded, seeds
 ROOT = Path(__file__).resolve().parent.parent
 
 QUIET = ("x = 1", "assert x == 1")
+LEDGER = """
+class ClaimFailed(AssertionError):
+    pass
+def seed(stream):
+    return 1
+"""
 IMPORTS = """
-import os, time
 from snnlib import ledger
 from snnlib.ledger.chapter import ClaimFailed
 print("printed")
@@ -37,8 +41,12 @@ ENDED = (IMPORTS, "ledger.seed('a')\nif os.environ.get('SNNLIB_SEED') == '1':\n 
 
 @pytest.fixture
 def project(tmp_path):
-    """A small project with this one's tools; called with chapters, it returns the command."""
+    """A small project with this one's tools and a small ledger; runs `tools.seeds` on chapters."""
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    package = tmp_path / "snnlib" / "ledger"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from snnlib.ledger.chapter import seed")
+    (package / "chapter.py").write_text(LEDGER)
     (tmp_path / "tools" / "settings.yml").write_text("luck: {LEAK: 0.7, COLUMNS: 3}\n")
 
     def command(*arguments, **notebooks):
@@ -47,7 +55,6 @@ def project(tmp_path):
         ended = subprocess.run(
             [sys.executable, "-m", "tools.seeds", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             encoding="utf-8",
         )
@@ -76,16 +83,20 @@ def test_seeds_name_the_claim_and_the_value(project, tmp_path):
     # words, and cells of figures, are no reason to run a chapter again; its code is
     other = (*RANDOM[:3], ("figure", "2"), *RANDOM[4:])
     assert "to be run: none" in project("--values", "3", "--check", luck=other)[1]
+    (tmp_path / "tools" / "settings.yml").write_text("luck: {LEAK: 0.4}\n")
+    said = project("--values", "3")[1]  # the seeds are not run again for another setting
+    assert "luck: 3 seeds, and at LEAK = 0.4: 3 failures" not in said and "there:" not in said
+    assert "luck: 3 seeds, and at LEAK = 0.4: 2 failures" in said
     mended = (*RANDOM[:4], "pass", "pass", "assert LEAK < 0.8")
     status, said = project("--values", "3", luck=mended)
-    assert status == 0 and "luck: 3 seeds, and at LEAK = 0.7, COLUMNS = 3: no failures" in said
+    assert status == 0 and "luck: 3 seeds, and at LEAK = 0.4: no failures" in said
     assert "quiet" not in said
 
 
 def test_a_seed_that_hangs_or_ends_the_process_is_a_failure(project):
-    status, said = project("--values", "2", "--limit", "2", hanging=HANGING, ended=ENDED)
+    status, said = project("--values", "2", "--limit", "5", hanging=HANGING, ended=ENDED)
     assert status == 1
-    assert "hanging: 2 seeds: 1 failures\n  SNNLIB_SEED=2: more than 2 s" in said
+    assert "hanging: 2 seeds: 1 failures\n  SNNLIB_SEED=2: more than 5 s" in said
     assert "ended: 2 seeds: 1 failures\n  SNNLIB_SEED=1: ended with status 7" in said
 
 

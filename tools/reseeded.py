@@ -99,12 +99,8 @@ class _Forks:
             if status:
                 self.failed[value] = os.waitstatus_to_exitcode(status)
         for value, code in self.failed.items():
-            late = code in (-signal.SIGXCPU, -signal.SIGKILL)
-            what = (
-                f"more than {self.limit:.0f} s of processor time"
-                if late
-                else f"ended with status {code}"
-            )
+            late = code == -signal.SIGALRM
+            what = f"more than {self.limit:.0f} s" if late else f"ended with status {code}"
             _say(value, [what])
         sys.stdout.flush()
         os._exit(0)

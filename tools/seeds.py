@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
     Attributes:
         chapter: Its name.
-        code: Digest of its code cells, those of figures left out, and of its other setting.
+        code: Digest of its code cells, those of figures left out.
         seeds: How many seeds were tried; 1 where the chapter draws no random number.
         failed: Failures under them, "seed: what failed", a line each.
         setting: The other setting, "" if the chapter has none.
@@ -61,10 +61,14 @@ def settings(path: Path = SETTINGS) -> dict[str, dict[str, str]]:
     return {name: {k: str(v) for k, v in given.items()} for name, given in found.items()}
 
 
-def digest(chapter: Path, setting: Mapping[str, str]) -> str:
+def digest(chapter: Path) -> str:
     """Hash what a chapter's row depends on."""
-    text = "\0".join([*(source for _, source in cells(chapter)), repr(dict(setting))])
+    text = "\0".join(source for _, source in cells(chapter))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _said(setting: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in setting.items())
 
 
 def stored(path: Path = TABLE) -> dict[str, Row]:
@@ -119,19 +123,36 @@ def run(
     return failures, random
 
 
-def check(chapter: Path, values: Sequence[int], setting: Mapping[str, str], limit: float) -> Row:
-    """Run a chapter under all seeds, and once at its other setting."""
-    code = digest(chapter, setting)
-    failures, random = run(chapter, values, {}, limit)
-    there = run(chapter, [], setting, limit)[0] if setting else []
-    return Row(
-        chapters.slug(chapter),
-        code,
-        len(values) if random else 1,
-        "\n".join(f"{value}: {what}" for value, what in failures),
-        ", ".join(f"{name} = {value}" for name, value in setting.items()),
-        "\n".join(what for _, what in there),
-    )
+def check(
+    chapter: Path,
+    values: Sequence[int],
+    setting: Mapping[str, str],
+    limit: float,
+    before: Row | None = None,
+) -> Row:
+    """Run a chapter under all seeds, and once at its other setting, and keep what is known.
+
+    Args:
+        chapter: Text notebook.
+        values: Values of SNNLIB_SEED.
+        setting: What to change in the parameter cell; empty if there is no other setting.
+        limit: Seconds that each run may take.
+        before: The chapter's row in the table; what it says of the same code stands.
+    """
+    code, said = digest(chapter), _said(setting)
+    known = before if before is not None and before.code == code else None
+    if known is not None and known.seeds in (1, len(values)):
+        seeds, failed = known.seeds, known.failed
+    else:
+        failures, random = run(chapter, values, {}, limit)
+        seeds = len(values) if random else 1
+        failed = "\n".join(f"{value}: {what}" for value, what in failures)
+    if known is not None and known.setting == said:
+        there = known.failed_there
+    else:
+        found = run(chapter, [], setting, limit)[0] if setting else []
+        there = "\n".join(what for _, what in found)
+    return Row(chapters.slug(chapter), code, seeds, failed, said, there)
 
 
 def report(row: Row) -> str:
@@ -146,7 +167,7 @@ def report(row: Row) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chapters of which something changed; return 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.seeds", description=__doc__)
-    parser.add_argument("chapter", nargs="*", help="names of chapters (default: what changed)")
+    parser.add_argument("chapter", nargs="*", help="to run anew (default: what changed)")
     parser.add_argument("--values", type=int, default=VALUES, help="number of seeds")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds that a seed may take")
     parser.add_argument("--jobs", type=int, default=2, help="chapters side by side")
@@ -160,10 +181,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = {name: row for name, row in stored().items() if name in known}
     stale = [
         name
-        for name in known
+        for name, path in known.items()
         if name not in rows
-        or rows[name].code != digest(known[name], other.get(name, {}))
-        or 1 < rows[name].seeds < options.values
+        or rows[name].code != digest(path)
+        or rows[name].seeds not in (1, options.values)
+        or rows[name].setting != _said(other.get(name, {}))
     ]
     if options.check:
         print("\n".join(report(row) for row in rows.values()))
@@ -172,10 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = range(FIRST, FIRST + options.values)
         start = time.perf_counter()
         with ThreadPoolExecutor(options.jobs) as pool:
-            jobs = [
-                pool.submit(check, known[name], values, other.get(name, {}), options.limit)
-                for name in options.chapter or stale
-            ]
+            jobs = []
+            for name in options.chapter or stale:
+                before = None if name in options.chapter else rows.get(name)
+                given = known[name], values, other.get(name, {}), options.limit, before
+                jobs.append(pool.submit(check, *given))
             for job in as_completed(jobs):
                 row = job.result()
                 rows[row.chapter] = row
