@@ -21,7 +21,7 @@ from docutils import nodes
 from docutils.utils import new_document
 
 from snnlib.ledger import VERDICTS, Claim
-from tools import check_site
+from tools import check_site, pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSIONS = ROOT / "book" / "_ext"
@@ -886,6 +886,7 @@ def write_site(folder: Path, body: str) -> Path:
         '<a href="other.html"><img src="a.svg" alt="">in words</a>',
         '<img src="data:image/svg+xml,x" alt="A picture">',
         '<link rel="canonical" href="https://example.org/">',
+        '<a href="snnbook.pdf">x</a> <a href="formula-sheet.pdf">y</a>',  # `make pdf` adds them
     ],
 )
 def test_site_checker_passes(tmp_path: Path, body: str) -> None:
@@ -900,6 +901,7 @@ def test_site_checker_passes(tmp_path: Path, body: str) -> None:
         ('<a href="#there">x</a>', "no anchor #there"),
         ('<a href="/other.html">x</a>', "absolute path /other.html"),
         ('<a href="../other.html">x</a>', "missing ../other.html"),
+        ('<a href="other.pdf">x</a>', "missing other.pdf"),
         ('<script src="https://example.org/a.js"></script>', "loads https://example.org/a.js"),
         ('<link rel="stylesheet" href="//example.org/a.css">', "loads //example.org/a.css"),
         ('<style>a{src:url("https://example.org/f")}</style>', "style loads https://example"),
@@ -913,6 +915,15 @@ def test_site_checker_finds(tmp_path: Path, body: str, problem: str) -> None:
     _, problems = check_site.check(write_site(tmp_path, body))
     assert len(problems) == 1
     assert problem in problems[0]
+
+
+def test_what_is_printed_is_what_pages_link_to() -> None:
+    links = {
+        address
+        for path in (ROOT / "book").glob("*.md")
+        for address in re.findall(r'href="\.\./([\w-]+\.pdf)"', path.read_text(encoding="utf-8"))
+    }
+    assert links == set(check_site.PRINTED) == {f"{pdf.SHEET.split('/')[1]}.pdf", pdf.TARGET.name}
 
 
 def test_site_checker_refuses_an_empty_folder(tmp_path: Path) -> None:
