@@ -219,9 +219,10 @@ def test_a_card_says_where_errors_were_planted():
         {"kind": "bound", "breaks": [], "stopped": "late"},
     ]
     said = premises("a", {"tried": errors})
-    assert (
-        said == "errors planted in moments (2), bounds (1): noticed 1 of 3, 1 ended the derivation"
-    )
+    planted = "errors planted in moments (2), bounds (1)"
+    assert said == f"{planted}: 1 of 3 breaks it, 1 ends its derivation, 1 it does not use"
+    broken = premises("a", {"tried": [{"kind": "sign", "breaks": ["a"]}] * 2})
+    assert broken == "errors planted in signs (2): 2 of 2 break it"
     assert premises("a", {"tried": []}) == "none in which an error could be planted"
     rows = summary({"one": {"a": {"tried": errors}, "b": {"tried": errors[1:2]}}})
     assert rows == [("one", "2", "4", "1", "1", "1"), ("all", "2", "4", "1", "1", "1")]

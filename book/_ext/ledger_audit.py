@@ -38,11 +38,11 @@ def noticed(claim: str, tried: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def premises(claim: str, result: Mapping[str, Any]) -> str:
-    """Which errors were planted in the premises of a proof, and how many it noticed.
+    """Where errors were planted in the premises of a proof, and on how many of them it depends.
 
     >>> errors = [{"kind": "moment", "breaks": ["a"]}, {"kind": "sign", "breaks": []}]
     >>> premises("a", {"tried": errors})
-    'errors planted in moments (1), signs (1): noticed 1 of 2'
+    'errors planted in moments (1), signs (1): 1 of 2 breaks it, 1 it does not use'
     """
     tried = result["tried"]
     if not tried:
@@ -50,8 +50,11 @@ def premises(claim: str, result: Mapping[str, Any]) -> str:
     counts = Counter(error["kind"] for error in tried)
     where = ", ".join(f"{word} ({counts[kind]})" for kind, word in KINDS.items() if counts[kind])
     broke, stopped = noticed(claim, tried)
-    ended = f", {stopped} ended the derivation" if stopped else ""
-    return f"errors planted in {where}: noticed {broke} of {len(tried)}{ended}"
+    said = [f"{broke} of {len(tried)} {'breaks' if broke == 1 else 'break'} it"]
+    said += [f"{stopped} {'ends' if stopped == 1 else 'end'} its derivation"] if stopped else []
+    unused = len(tried) - broke - stopped
+    said += [f"{unused} it does not use"] if unused else []
+    return f"errors planted in {where}: {', '.join(said)}"
 
 
 def summary(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, ...]]:
