@@ -279,6 +279,32 @@ def test_search_works_by_keyboard(program, address):
         assert not tab.complaints
 
 
+def derived_terms():
+    """The glossary's terms, each with the page that its entry links to."""
+    text = (book.chapters.ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    found = re.findall(r"^(\w[^\n]*)\n((?:  [^\n]*\n)+)", text.split("```{glossary}")[1], re.M)
+    for term, body in found:
+        (page,) = re.findall(r"\{doc\}`([^`]+)`", body)
+        yield term, page.removeprefix("/") if page.startswith("/") else f"book/{page}"
+
+
+def test_search_finds_a_term_first_where_it_is_derived(program):
+    """As a section, and every term of the glossary."""
+    terms = dict(derived_terms())
+    assert terms["critical threshold"] == "notebooks/weight-variance" and len(terms) > 20
+    wrong = []
+    with chromium.tab(program) as tab:
+        for term, page in terms.items():
+            address = (book.SITE / "search.html").as_uri()
+            tab.page.goto(f"{address}?q={term.replace(' ', '+')}")
+            tab.page.wait_for_selector("#search-results li a")
+            tab.page.wait_for_function("() => /finished/.test(document.body.textContent)")
+            first = tab.page.locator("#search-results li a").first.get_attribute("href")
+            if not first.startswith(f"{page}.html#"):
+                wrong.append(f"{term}: {first}, not {page}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_search_needs_no_server(program):
     with chromium.tab(program) as tab:
         tab.open((book.SITE / "search.html").as_uri() + "?q=critical+threshold")
