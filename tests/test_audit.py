@@ -14,7 +14,7 @@ from tools.plant import places, planted
 from tools.proof_slices import Proof, proofs
 
 sys.path.insert(0, str(chapters.BOOK / "_ext"))
-from ledger_audit import premises, summary
+from ledger_audit import formulas, premises, summary
 
 CLAIMS = """
 sources: {paper: A paper 2024}
@@ -225,6 +225,27 @@ def test_a_card_says_where_errors_were_planted():
     assert premises("a", {"tried": []}) == "none in which an error could be planted"
     rows = summary({"one": {"a": {"tried": errors}, "b": {"tried": errors[1:2]}}})
     assert rows == [("one", "2", "4", "1", "1", "1"), ("all", "2", "4", "1", "1", "1")]
+
+
+def test_the_status_page_counts_what_became_of_errors_in_formulas(tmp_path):
+    assert formulas(tmp_path) == []
+    (tmp_path / "results" / "audit").mkdir(parents=True)
+    head = "key,path,line,owner,kind,was,planted,noticed"
+    rows = [
+        "1,snnlib/init/a.py,1,f,sign,-x,x,tests/t.py::t",
+        "2,snnlib/init/a.py,2,f,sign,-y,y,",
+        '3,snnlib/init/a.py,3,f,condition,"z(1, 2) < 3","z(1, 2) <= 3",',
+        "4,snnlib/ledger/a.py,1,f,yes,x < 1,False,tests/t.py::t",
+    ]
+    audit_folder = tmp_path / "results" / "audit"
+    (audit_folder / "mutants.csv").write_text("\n".join([head, *rows]))
+    (audit_folder / "equivalent.csv").write_text(
+        'path,owner,was,planted,reason\nsnnlib/init/a.py,f,"z(1, 2) < 3","z(1, 2) <= 3",a tie\n'
+    )
+    assert formulas(tmp_path) == [
+        ("init", "3", "1", "1", "1"),
+        ("the ledger saying yes", "1", "1", "0", "0"),
+    ]
 
 
 CHAPTER = """---

@@ -1,7 +1,8 @@
-"""What `make audit` found about the proofs: a line for each card, a table for the status page."""
+"""What planted errors showed: a line for the card of each proof, two tables for the status page."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 AUDITED = Path("results") / "audit" / "proofs"
+MUTANTS = Path("results") / "audit" / "mutants.csv"
+EQUIVALENT = Path("results") / "audit" / "equivalent.csv"
 KINDS = {  # kind of a planted error -> where it was
     "moment": "moments",
     "neuron": "the neuron's equation",
@@ -67,3 +70,28 @@ def summary(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[
         totals = [a + b for a, b in zip(totals, counts, strict=True)]
         rows.append((chapter, *map(str, counts)))
     return [*rows, ("all", *map(str, totals))]
+
+
+def formulas(root: Path) -> list[tuple[str, ...]]:
+    """Rows of the table: part of the library, errors, noticed, invisible, and the others."""
+
+    def read(path: Path) -> list[dict[str, str]]:
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def change(row: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(row[key] for key in ("path", "owner", "was", "planted"))
+
+    known = {change(row) for row in read(root / EQUIVALENT)}
+    counts: dict[str, Counter[str]] = {}
+    for row in read(root / MUTANTS):
+        room = "the ledger saying yes" if row["kind"] == "yes" else row["path"].split("/")[1]
+        fate = "noticed" if row["noticed"] else "invisible" if change(row) in known else "others"
+        counts.setdefault(room, Counter())[fate] += 1
+    fates = ("noticed", "invisible", "others")
+    return [
+        (room, str(found.total()), *(str(found[fate]) for fate in fates))
+        for room, found in sorted(counts.items())
+    ]

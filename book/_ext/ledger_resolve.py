@@ -37,6 +37,7 @@ from ledger_model import (
 )
 from ledger_status import (
     chapter_table,
+    formulas_table,
     level_table,
     proofs_table,
     table,
@@ -192,6 +193,8 @@ class ResolveLedger(SphinxPostTransform):
             return [level_table(self.env, self.book)]
         if slot["part"] == "proofs":
             return [proofs_table(self.env, self.uri)]
+        if slot["part"] == "formulas":
+            return [formulas_table(self.env)]
         return [versions_table(self.env)]
 
     # -------------------------------------------------------------------------- the claims
