@@ -14,7 +14,7 @@ from tools.plant import places, planted
 from tools.proof_slices import Proof, proofs
 
 sys.path.insert(0, str(chapters.BOOK / "_ext"))
-from ledger_audit import formulas, premises, summary
+from ledger_audit import in_library, premises, reruns, summary
 
 CLAIMS = """
 sources: {paper: A paper 2024}
@@ -219,33 +219,13 @@ def test_a_card_says_where_errors_were_planted():
         {"kind": "bound", "breaks": [], "stopped": "late"},
     ]
     said = premises("a", {"tried": errors})
-    assert (
-        said == "errors planted in moments (2), bounds (1): noticed 1 of 3, 1 ended the derivation"
-    )
+    planted = "errors planted in moments (2), bounds (1)"
+    assert said == f"{planted}: 1 of 3 breaks it, 1 ends its derivation, 1 it does not use"
+    broken = premises("a", {"tried": [{"kind": "sign", "breaks": ["a"]}] * 2})
+    assert broken == "errors planted in signs (2): 2 of 2 break it"
     assert premises("a", {"tried": []}) == "none in which an error could be planted"
     rows = summary({"one": {"a": {"tried": errors}, "b": {"tried": errors[1:2]}}})
     assert rows == [("one", "2", "4", "1", "1", "1"), ("all", "2", "4", "1", "1", "1")]
-
-
-def test_the_status_page_counts_what_became_of_errors_in_formulas(tmp_path):
-    assert formulas(tmp_path) == []
-    (tmp_path / "results" / "audit").mkdir(parents=True)
-    head = "key,path,line,owner,kind,was,planted,noticed"
-    rows = [
-        "1,snnlib/init/a.py,1,f,sign,-x,x,tests/t.py::t",
-        "2,snnlib/init/a.py,2,f,sign,-y,y,",
-        '3,snnlib/init/a.py,3,f,condition,"z(1, 2) < 3","z(1, 2) <= 3",',
-        "4,snnlib/ledger/a.py,1,f,yes,x < 1,False,tests/t.py::t",
-    ]
-    audit_folder = tmp_path / "results" / "audit"
-    (audit_folder / "mutants.csv").write_text("\n".join([head, *rows]))
-    (audit_folder / "equivalent.csv").write_text(
-        'path,owner,was,planted,reason\nsnnlib/init/a.py,f,"z(1, 2) < 3","z(1, 2) <= 3",a tie\n'
-    )
-    assert formulas(tmp_path) == [
-        ("init", "3", "1", "1", "1"),
-        ("the ledger saying yes", "1", "1", "0", "0"),
-    ]
 
 
 CHAPTER = """---
@@ -292,3 +272,35 @@ def test_a_change_of_the_derivation_makes_its_result_stale(tmp_path, monkeypatch
 
 def test_every_proof_was_audited_and_none_is_decorative():
     assert audit.problems() == []
+
+
+def test_tables_of_what_was_tried_on_the_library_and_the_chapters(tmp_path):
+    folder = tmp_path / "results" / "audit"
+    folder.mkdir(parents=True)
+    assert in_library(tmp_path) == []
+    (folder / "mutants.csv").write_text(
+        "key,path,line,owner,kind,was,planted,noticed\n"
+        "0,snnlib/init/a.py,1,f,constant,2,2.1,tests/test_a.py::test_one\n"
+        "1,snnlib/init/a.py,2,f,condition,a < b,a <= b,\n"
+        "2,snnlib/init/a.py,3,f,sign,a,-a,\n"
+        "3,snnlib/neurons/b.py,3,g,sign,a,-a,tests/test_b.py::test_two\n"
+        "4,snnlib/ledger/c.py,3,h,yes,a,False,tests/test_c.py::test_three\n"
+    )
+    (folder / "equivalent.csv").write_text(
+        "path,owner,was,planted,reason\nsnnlib/init/a.py,f,a < b,a <= b,a tie\n"
+    )
+    assert in_library(tmp_path) == [
+        ("init", "3", "1", "1"),
+        ("ledger, saying yes", "1", "1", "0"),
+        ("neurons", "1", "1", "0"),
+    ]
+    (folder / "seeds.csv").write_text(
+        "chapter,code,seeds,failed,setting,failed_there\n"
+        'one,0,20,"3: off\n4: off",LEAK = 0.7,\n'
+        "two,0,1,,LEAK = 0.6,broken\n"
+        "three,0,20,,,\n"
+    )
+    assert reruns(tmp_path) == [
+        ("20 other seeds", "2", "2"),
+        ("other numbers in the parameter cell", "2", "1"),
+    ]

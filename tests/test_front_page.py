@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import doctest
+import graphlib
 import importlib
 import json
 import re
@@ -69,26 +70,35 @@ def test_the_page_holds_every_spike(frames: list[Any]) -> None:
         assert torch.equal(torch.tensor(bits).view_as(frame.spikes).bool(), frame.spikes)
         assert kept["says"] == frame.says
     start = next(frame for frame in frames if frame.name == "Eq. 10")
-    (path,) = re.findall(r'class="spikes" d="([^"]*)"', html)
-    assert path.count("M") == int(start.spikes.sum()) > 0
+    usual = next(frame for frame in frames if frame.name == "Kaiming")
+    above, below = re.findall(r'class="spikes" d="([^"]*)"', html)  # dead above, alive below
+    assert above.count("M") == int(usual.spikes[:, : living.FEW].sum())
+    assert below.count("M") == int(start.spikes.sum()) > 0
+    assert html.index(usual.says) < html.index(start.says)
     assert len(html) < 60_000
 
 
 def test_the_map_says_what_rests_on_what() -> None:
+    """Chapters rest on earlier ones; looking ahead is the exception, and said as such."""
     from snnlib.ledger import read_claims
 
     failed, tried = doctest.testmod(book_map)
     assert tried > 0 and failed == 0
     claims = read_claims(ROOT / "book" / "claims", parse=False).claims
-    below = book_map.foundations(claims)
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    chapters = {
-        chapter.file.rpartition("/")[2]
-        for part in book_map.parts(toc, ROOT).values()
-        for chapter in part
+    order = [one.slug for part in book_map.parts(toc, ROOT).values() for one in part]
+    uses = book_map.foundations(claims, order)
+    assert list(uses) == order
+    pairs = {
+        (claim.chapter, claims[name].chapter)
+        for claim in claims.values()
+        for name in claim.uses
+        if name in claims and claims[name].chapter != claim.chapter
     }
-    assert set(below) | set().union(*below.values()) <= chapters
-    assert all(chapter not in rests for chapter, rests in below.items())
+    assert pairs == {(name, one) for name, found in uses.items() for part in found for one in part}
+    list(graphlib.TopologicalSorter({n: found.before for n, found in uses.items()}).static_order())
+    assert not uses[order[0]].before
+    assert sum(len(found.behind) for found in uses.values()) < len(pairs) / 5
 
 
 def test_every_headline_has_a_verdict_and_a_chapter() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import itertools
+import json
 import random
 import re
 import sys
@@ -20,7 +21,7 @@ from docutils import nodes
 from docutils.utils import new_document
 
 from snnlib.ledger import VERDICTS, Claim
-from tools import check_site
+from tools import check_site, pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSIONS = ROOT / "book" / "_ext"
@@ -438,8 +439,8 @@ class SmallBook:
         path = self.source / "notebooks" / f"{name}.ipynb"
         path.write_text(chapter(name.title(), claim_id, verdict, **more))
 
-    def make(self) -> list[str]:
-        """Build the pages; return the warnings."""
+    def make(self, *extensions: str) -> list[str]:
+        """Build the pages, with more extensions; return the warnings."""
         import io
 
         from sphinx.application import Sphinx
@@ -447,7 +448,10 @@ class SmallBook:
 
         warnings = io.StringIO()
         settings = {
-            "extensions": ["myst_nb", "sphinxcontrib.bibtex", "ledger_pages", "in_short"],
+            "extensions": [
+                *("myst_nb", "sphinxcontrib.bibtex", "ledger_pages", "in_short"),
+                *extensions,
+            ],
             "nb_execution_mode": "off",
             "myst_enable_extensions": ["dollarmath"],
             "bibtex_bibfiles": ["book/references.bib"],
@@ -814,6 +818,43 @@ def test_code_is_not_indexed_and_stays_on_the_page() -> None:
     assert "theta = 1" in tree.astext() and ">>> theta" in tree.astext()
 
 
+def glossary(book: SmallBook, link: str = "lore", entry: str = "! slow decay") -> None:
+    book.write("words", f"# W\n\n```{{glossary}}\nslow decay\n  Said. {{doc}}`{link}`\n```\n")
+    index = f"```{{index}} {entry}\n```"
+    book.write("lore", f"# Lore\n\nText.\n\n## Why slow\n\n{index}\n\nSlow decay.\n")
+
+
+def test_a_term_leads_to_the_section_that_derives_it(book: SmallBook) -> None:
+    """First in the search, whose score is by importance; from the glossary's own link too."""
+    glossary(book)
+    assert book.make("derived_terms", "search_index") == []
+    place = "lore.html#why-slow"
+    assert [a["href"] for a in book.page("words").dd.find_all("a")] == [place]
+    index = (book.build / "html" / "searchindex.js").read_text()
+    found = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", index)[1])  # type: ignore[index]
+    entries = {
+        found["docnames"][page]: (at, main)
+        for page, at, main in found["indexentries"]["slow decay"]
+    }
+    assert entries == {"book/lore": ("why-slow", True), "book/words": ("term-slow-decay", False)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"link": "status"}, "slow decay has no link to book/lore"),
+        ({"entry": "slow decay"}, "no section derives slow decay"),
+        ({"entry": "! fast decay"}, "no section derives slow decay"),
+    ],
+)
+def test_a_term_that_leads_elsewhere_is_a_warning(
+    book: SmallBook, fault: dict[str, str], said: str
+) -> None:
+    glossary(book, **fault)
+    (warning,) = book.make("derived_terms", "search_index")
+    assert said in warning
+
+
 # --- Colab, the site checker, the book's settings ----------------------------------------------
 
 
@@ -845,6 +886,7 @@ def write_site(folder: Path, body: str) -> Path:
         '<a href="other.html"><img src="a.svg" alt="">in words</a>',
         '<img src="data:image/svg+xml,x" alt="A picture">',
         '<link rel="canonical" href="https://example.org/">',
+        '<a href="snnbook.pdf">x</a> <a href="formula-sheet.pdf">y</a>',  # `make pdf` adds them
     ],
 )
 def test_site_checker_passes(tmp_path: Path, body: str) -> None:
@@ -859,6 +901,7 @@ def test_site_checker_passes(tmp_path: Path, body: str) -> None:
         ('<a href="#there">x</a>', "no anchor #there"),
         ('<a href="/other.html">x</a>', "absolute path /other.html"),
         ('<a href="../other.html">x</a>', "missing ../other.html"),
+        ('<a href="other.pdf">x</a>', "missing other.pdf"),
         ('<script src="https://example.org/a.js"></script>', "loads https://example.org/a.js"),
         ('<link rel="stylesheet" href="//example.org/a.css">', "loads //example.org/a.css"),
         ('<style>a{src:url("https://example.org/f")}</style>', "style loads https://example"),
@@ -872,6 +915,15 @@ def test_site_checker_finds(tmp_path: Path, body: str, problem: str) -> None:
     _, problems = check_site.check(write_site(tmp_path, body))
     assert len(problems) == 1
     assert problem in problems[0]
+
+
+def test_what_is_printed_is_what_pages_link_to() -> None:
+    links = {
+        address
+        for path in (ROOT / "book").glob("*.md")
+        for address in re.findall(r'href="\.\./([\w-]+\.pdf)"', path.read_text(encoding="utf-8"))
+    }
+    assert links == set(check_site.PRINTED) == {f"{pdf.SHEET.split('/')[1]}.pdf", pdf.TARGET.name}
 
 
 def test_site_checker_refuses_an_empty_folder(tmp_path: Path) -> None:

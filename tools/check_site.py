@@ -36,6 +36,8 @@ LOADS = {
     "use": ("href", "xlink:href"),
     "video": ("src", "poster"),
 }
+# What `make pdf` adds to the site, after this check.
+PRINTED = ("formula-sheet.pdf", "snnbook.pdf")
 # Relations of <link> that are not fetched.
 NOT_LOADED = {"author", "canonical", "license", "next", "prev", "search"}
 IMAGE_FILE = re.compile(r"\.(svg|png|jpe?g|gif|webp)$", re.IGNORECASE)
@@ -150,6 +152,8 @@ def check_page(
                 continue
             if target.is_dir():
                 target /= "index.html"
+            if target in {root / name for name in PRINTED}:
+                continue
             if not target.is_relative_to(root) or not target.exists():
                 yield f"missing {address}"
             elif parts.fragment and unquote(parts.fragment) not in places.get(

@@ -1,7 +1,8 @@
 """Maps of the book: all chapters with what each rests on, and paths through some of them.
 
 ``{book-map}`` lists the chapters by part, each with its question, the minutes it takes and the
-chapters that it rests on, which are those whose claims its own claims use.
+chapters that it rests on: those before it whose claims its own claims use.  A chapter behind it
+whose claims it uses is one that it looks ahead to, so what rests on what has no circle.
 ``{book-path}`` lists the chapters that it names, one per line, with the minutes of all.
 """
 
@@ -20,7 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from snnlib.ledger import Claim
 
@@ -32,6 +33,11 @@ class Chapter(NamedTuple):
     title: str
     question: str
     minutes: int
+
+    @property
+    def slug(self) -> str:
+        """The chapter's name in the list of claims."""
+        return self.file.rpartition("/")[2]
 
 
 def chapter(file: str, text: str) -> Chapter:
@@ -60,24 +66,39 @@ def parts(toc: dict[str, Any], root: Path) -> dict[str, list[Chapter]]:
     return found
 
 
-def foundations(claims: Mapping[str, Claim]) -> dict[str, set[str]]:
-    """For each chapter the other chapters whose claims its own claims use.
+class Uses(NamedTuple):
+    """The chapters whose claims a chapter uses, in reading order: those before it, those behind."""
+
+    before: tuple[str, ...]
+    behind: tuple[str, ...]
+
+
+def foundations(claims: Mapping[str, Claim], order: Sequence[str]) -> dict[str, Uses]:
+    """For each chapter of a reading order the other chapters whose claims its own claims use.
 
     >>> from types import SimpleNamespace as Claim
     >>> claims = {
-    ...     "a": Claim(chapter="first", uses=()),
+    ...     "a": Claim(chapter="first", uses=("c",)),
     ...     "b": Claim(chapter="second", uses=("a",)),
     ...     "c": Claim(chapter="second", uses=("b",)),
     ... }
-    >>> foundations(claims)
-    {'second': {'first'}}
+    >>> for chapter, uses in foundations(claims, ["first", "second"]).items():
+    ...     print(chapter, uses)
+    first Uses(before=(), behind=('second',))
+    second Uses(before=('first',), behind=())
     """
-    found: dict[str, set[str]] = {}
+    used: dict[str, set[str]] = {name: set() for name in order}
     for claim in claims.values():
         for name in claim.uses:
             if name in claims and claims[name].chapter != claim.chapter:
-                found.setdefault(claim.chapter, set()).add(claims[name].chapter)
-    return found
+                used.setdefault(claim.chapter, set()).add(claims[name].chapter)
+    return {
+        name: Uses(
+            tuple(one for one in order[:place] if one in used[name]),
+            tuple(one for one in order[place + 1 :] if one in used[name]),
+        )
+        for place, name in enumerate(order)
+    }
 
 
 class MapDirective(SphinxDirective):
@@ -112,18 +133,18 @@ class BookMap(MapDirective):
     def run(self) -> list[nodes.Node]:
         """Return the lists."""
         depend_on_claims(self.env)
-        below = foundations(registered(self.env).claims)
         by_part = self.chapters()
-        place = {
-            one.file.rpartition("/")[2]: one for chapters in by_part.values() for one in chapters
-        }
+        place = {one.slug: one for chapters in by_part.values() for one in chapters}
+        uses = foundations(registered(self.env).claims, list(place))
         lines = []
         for caption, chapters in by_part.items():
             lines += [f"**{caption}**", ""]
             for one in chapters:
-                slug = one.file.rpartition("/")[2]
-                links = [link(place[name]) for name in place if name in below.get(slug, ())]
-                rests = f" Rests on {', '.join(links)}." if links else ""
+                before, behind = (
+                    ", ".join(link(place[name]) for name in names) for names in uses[one.slug]
+                )
+                rests = f" Rests on {before}." * bool(before)
+                rests += f" Looks ahead to {behind}." * bool(behind)
                 lines += [f"* {link(one)}, {one.minutes} min. {one.question}{rests}"]
             lines += [""]
         return self.parsed(lines, "book-map")
@@ -136,11 +157,7 @@ class BookPath(MapDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the list; a name that is no chapter is an error."""
-        known = {
-            one.file.rpartition("/")[2]: one
-            for chapters in self.chapters().values()
-            for one in chapters
-        }
+        known = {one.slug: one for chapters in self.chapters().values() for one in chapters}
         names = [name for line in self.content if (name := line.strip())]
         if unknown := [name for name in names if name not in known]:
             raise self.error(f"book-path: no chapter {', '.join(unknown)}")
@@ -156,4 +173,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("ledger_pages")
     app.add_directive("book-map", BookMap)
     app.add_directive("book-path", BookPath)
-    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "3", "parallel_read_safe": True, "parallel_write_safe": True}

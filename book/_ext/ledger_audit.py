@@ -1,4 +1,4 @@
-"""What planted errors showed: a line for the card of each proof, two tables for the status page."""
+"""What the audits found: a line for each card, tables for the status page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-AUDITED = Path("results") / "audit" / "proofs"
-MUTANTS = Path("results") / "audit" / "mutants.csv"
-EQUIVALENT = Path("results") / "audit" / "equivalent.csv"
+RESULTS = Path("results") / "audit"
+AUDITED = RESULTS / "proofs"
 KINDS = {  # kind of a planted error -> where it was
     "moment": "moments",
     "neuron": "the neuron's equation",
@@ -39,11 +38,11 @@ def noticed(claim: str, tried: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def premises(claim: str, result: Mapping[str, Any]) -> str:
-    """Which errors were planted in the premises of a proof, and how many it noticed.
+    """Where errors were planted in the premises of a proof, and on how many of them it depends.
 
     >>> errors = [{"kind": "moment", "breaks": ["a"]}, {"kind": "sign", "breaks": []}]
     >>> premises("a", {"tried": errors})
-    'errors planted in moments (1), signs (1): noticed 1 of 2'
+    'errors planted in moments (1), signs (1): 1 of 2 breaks it, 1 it does not use'
     """
     tried = result["tried"]
     if not tried:
@@ -51,8 +50,11 @@ def premises(claim: str, result: Mapping[str, Any]) -> str:
     counts = Counter(error["kind"] for error in tried)
     where = ", ".join(f"{word} ({counts[kind]})" for kind, word in KINDS.items() if counts[kind])
     broke, stopped = noticed(claim, tried)
-    ended = f", {stopped} ended the derivation" if stopped else ""
-    return f"errors planted in {where}: noticed {broke} of {len(tried)}{ended}"
+    said = [f"{broke} of {len(tried)} {'breaks' if broke == 1 else 'break'} it"]
+    said += [f"{stopped} {'ends' if stopped == 1 else 'end'} its derivation"] if stopped else []
+    unused = len(tried) - broke - stopped
+    said += [f"{unused} it does not use"] if unused else []
+    return f"errors planted in {where}: {', '.join(said)}"
 
 
 def summary(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, ...]]:
@@ -72,26 +74,36 @@ def summary(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[
     return [*rows, ("all", *map(str, totals))]
 
 
-def formulas(root: Path) -> list[tuple[str, ...]]:
-    """Rows of the table: part of the library, errors, noticed, invisible, and the others."""
+def _read(root: Path, name: str) -> list[dict[str, str]]:
+    path = root / RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
-    def read(path: Path) -> list[dict[str, str]]:
-        if not path.exists():
-            return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
 
-    def change(row: Mapping[str, str]) -> tuple[str, ...]:
-        return tuple(row[key] for key in ("path", "owner", "was", "planted"))
+def in_library(root: Path) -> list[tuple[str, ...]]:
+    """Rows on the errors planted in formulas of the library: room, errors, noticed, no matter."""
+    place = ("path", "owner", "was", "planted")
+    excused = {tuple(row[key] for key in place) for row in _read(root, "equivalent")}
+    counts: dict[str, list[int]] = {}
+    for row in _read(root, "mutants"):
+        room = "ledger, saying yes" if row["kind"] == "yes" else row["path"].split("/")[1]
+        of_room = counts.setdefault(room, [0, 0, 0])
+        of_room[0] += 1
+        of_room[1] += bool(row["noticed"])
+        of_room[2] += not row["noticed"] and tuple(row[key] for key in place) in excused
+    return [(room, *map(str, found)) for room, found in sorted(counts.items())]
 
-    known = {change(row) for row in read(root / EQUIVALENT)}
-    counts: dict[str, Counter[str]] = {}
-    for row in read(root / MUTANTS):
-        room = "the ledger saying yes" if row["kind"] == "yes" else row["path"].split("/")[1]
-        fate = "noticed" if row["noticed"] else "invisible" if change(row) in known else "others"
-        counts.setdefault(room, Counter())[fate] += 1
-    fates = ("noticed", "invisible", "others")
+
+def reruns(root: Path) -> list[tuple[str, ...]]:
+    """Rows on chapters run with other random numbers and parameters: what, chapters, failures."""
+    rows = _read(root, "seeds")
+    random = [row for row in rows if int(row["seeds"]) > 1]
+    there = [row for row in rows if row["setting"]]
+    most = max((int(row["seeds"]) for row in random), default=0)
+    failed = [sum(len(r[k].splitlines()) for r in rows) for k in ("failed", "failed_there")]
     return [
-        (room, str(found.total()), *(str(found[fate]) for fate in fates))
-        for room, found in sorted(counts.items())
+        (f"{most} other seeds", str(len(random)), str(failed[0])),
+        ("other numbers in the parameter cell", str(len(there)), str(failed[1])),
     ]

@@ -1,8 +1,9 @@
 """The front page's moving picture: spikes on their way through a hundred layers, gain by gain.
 
-Every frame is one run of the same drawn network, its weights scaled to another gain.  The spikes
-are stored in the page as bits, and a few lines of script draw them, so slider and play button work
-without a server.
+Every frame is one run of the same drawn network, its weights scaled to another gain.  Above stands
+what Kaiming's gain makes of it, below the frame that the slider chooses, Eq. 10's at first.  The
+spikes are stored in the page as bits, and a few lines of script draw them, so slider and play
+button work without a server.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from snnlib import init, meanfield, neurons
 DEPTH, WIDTH, THRESHOLD = 100, 1000, 1.0
 SHOWN = 60
 """Neurons of each layer that the picture shows."""
+FEW = 20
+"""Neurons that the picture of Kaiming's weights shows."""
 CELL = 6
 """Width of a layer and height of a neuron, in units of the picture."""
 SCALES = (0.6, 0.8, 0.9, 0.95, 1.0, 1.2, 1.6)
@@ -89,11 +92,11 @@ _SCRIPT = """
 (() => {
   const frames = %(frames)s, shown = %(shown)d, depth = %(depth)d, cell = %(cell)d;
   const root = document.getElementById("living-layers");
-  const strokes = root.querySelector("path.spikes"), range = root.querySelector("input");
+  const strokes = root.querySelector(".living-moves path"), range = root.querySelector("input");
   const output = root.querySelector("output"), button = root.querySelector("button");
-  const image = root.querySelector("svg");
+  const image = strokes.closest("svg");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  let timer = 0;
+  let timer = 0, paused = false;
   const columns = frames.map(frame => {
     const bytes = Uint8Array.from(atob(frame.bits), c => c.charCodeAt(0));
     return Array.from({ length: depth + 1 }, (_, layer) => {
@@ -119,12 +122,12 @@ _SCRIPT = """
     if (layer < depth) timer = setTimeout(play, 30, layer + (still.matches ? depth : 2));
     else if (+range.value < frames.length - 1)
       timer = setTimeout(() => { range.value = +range.value + 1; play(0); }, 1200);
-    else stop();
+    else { stop(); paused = false; }
   };
-  range.addEventListener("input", () => { stop(); draw(depth); });
+  range.addEventListener("input", () => { stop(); paused = false; draw(depth); });
   button.addEventListener("click", () => {
-    if (timer) { stop(); draw(depth); return; }
-    if (+range.value === frames.length - 1) range.value = 0;
+    if (timer) { stop(); paused = true; draw(depth); return; }
+    if (!paused) range.value = 0;
     button.textContent = "❚❚ pause";
     play(0);
   });
@@ -134,44 +137,63 @@ _SCRIPT = """
 """
 
 
-def html(frames: list[Frame]) -> str:
-    """The picture with its slider; without a script it shows the gain of Eq. 10."""
-    predicted = meanfield.firing_probability(THRESHOLD)
-    about = (
-        f"{SHOWN} of {WIDTH} neurons in each of {DEPTH} layers, from left to right; "
-        "a dot is a spike."
+def label(frame: Frame) -> str:
+    """A frame's gain in words."""
+    return f"gain {frame.gain:.1f}" + (f", {frame.name}" if frame.name else "")
+
+
+def picture(kind: str, spikes: Tensor, about: str) -> str:
+    """The spikes of some neurons in all layers as an SVG."""
+    depth, shown = spikes.shape
+    return (
+        f'<svg class="{kind}" viewBox="0 0 {CELL * depth} {CELL * shown}" role="img" '
+        f'preserveAspectRatio="none" aria-label="{escape(about, quote=True)}">'
+        f'<path class="spikes" d="{path(spikes)}"/></svg>\n'
     )
 
-    def label(frame: Frame) -> str:
-        return f"gain {frame.gain:.1f}" + (f", {frame.name}" if frame.name else "")
+
+def html(frames: list[Frame]) -> str:
+    """Both pictures, slider and button; without a script the lower one shows the gain of Eq. 10."""
+    predicted = meanfield.firing_probability(THRESHOLD)
+
+    def about(shown: int) -> str:
+        return (
+            f"{shown} of {WIDTH} neurons in each of {DEPTH} layers, from left to right; "
+            "a dot is a spike."
+        )
 
     data = [
-        {"bits": packed(f.spikes), "label": label(f), "says": f.says, "about": about}
+        {"bits": packed(f.spikes), "label": label(f), "says": f.says, "about": about(SHOWN)}
         for f in frames
     ]
     start = next(i for i, f in enumerate(frames) if f.name == "Eq. 10")
+    usual = next(f for f in frames if f.name == "Kaiming")
     script = _SCRIPT % {
         "frames": json.dumps(data, separators=(",", ":")),
         "shown": SHOWN,
         "depth": DEPTH,
         "cell": CELL,
     }
+    dead = f"{label(usual)}: {usual.says}"
     said = f"{label(frames[start])}: {frames[start].says}"
-    size = f"0 0 {CELL * (DEPTH + 1)} {CELL * SHOWN}"
     return (
         '<figure class="living-layers" id="living-layers">\n'
-        f'<svg viewBox="{size}" role="img" preserveAspectRatio="none" '
-        f'aria-label="{escape(f"{about} {said}.", quote=True)}">'
-        f'<path class="spikes" d="{path(frames[start].spikes)}"/></svg>\n'
-        '<div class="living-control"><button type="button" disabled>▶ play</button>\n'
+        f'<p class="living-says">{escape(dead)}</p>\n'
+        + picture("living-usual", usual.spikes[:, :FEW], f"{about(FEW)} {dead}.")
+        + f'<output class="living-says" for="living-range">{escape(said)}</output>\n'
+        + picture("living-moves", frames[start].spikes, f"{about(SHOWN)} {said}.")
+        + '<div class="living-control"><button type="button" disabled>▶ play</button>\n'
         '<label for="living-range">size of the weights</label>\n'
         f'<input type="range" id="living-range" min="0" max="{len(frames) - 1}" step="1" '
-        f'value="{start}" aria-valuetext="{escape(said, quote=True)}" disabled>\n'
-        f'<output for="living-range">{escape(said)}</output></div>\n'
-        f"<figcaption>{SHOWN} of {WIDTH} neurons in each of {DEPTH} layers, threshold "
-        f"{THRESHOLD:g}; input on the left, each dot a spike, one network simulated at "
-        f"{len(frames)} sizes of its weights. The gain is \\(G=n\\,\\operatorname{{Var}}[w]\\); "
-        f"Eq. 10 predicts {100 * predicted:.0f} % of spikes in every layer.</figcaption>"
+        f'value="{start}" aria-valuetext="{escape(said, quote=True)}" disabled></div>\n'
+        "<figcaption>Input on the left, layers to the right, each dot a spike. "
+        '<a href="../notebooks/weight-variance.html">Eq. 10</a> makes the variance of a weight '
+        "\\(1/(n\\,P(u>\\theta))\\), with the probability that a neuron fires; Kaiming’s is "
+        "\\(2/n\\).\n"
+        f"<details><summary>What is drawn</summary>{FEW} and {SHOWN} of {WIDTH} neurons in each "
+        f"of {DEPTH} layers at threshold {THRESHOLD:g}; one network simulated at {len(frames)} "
+        "sizes of its weights. The gain is \\(G=n\\,\\operatorname{Var}[w]\\), and Eq. 10 "
+        f"predicts {100 * predicted:.0f} % of spikes in every layer.</details></figcaption>"
         f"<script>{script}</script></figure>"
     )
 

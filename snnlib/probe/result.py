@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snnlib import _html
 from snnlib._extras import require
-from snnlib.init.recommended import Learning
+from snnlib.init.recommended import NAME, SYNAPTIC, Learning
 from snnlib.probe.drawing import draw
 from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
@@ -55,7 +55,14 @@ class Diagnosis:
             return ""
         if self.learning.learns:
             return f"The network {self.learning.verdict}; its weights may stay."
-        return f"The network {self.learning.verdict}: {RECOMMENDED} draws it anew."
+        return f"The network {self.learning.verdict}: {RECOMMENDED} draws it anew{self._by()}."
+
+    def _by(self) -> str:
+        """The method that the recommended call draws by, if a finding names it too."""
+        calls = "".join(finding.remedy for finding in self.findings)
+        if f'"{SYNAPTIC}"' in calls:
+            return f', by "{SYNAPTIC}" behind synapses'
+        return f', by "{NAME}"' if f'"{NAME}"' in calls else ""
 
     @property
     def healthy(self) -> bool:
@@ -160,12 +167,10 @@ class Diagnosis:
     def _cost(self) -> str:
         steps = self._steps()
         some = f"; {self.layers[-1].name} has spikes at {round(self.alive * steps)} of them"
-        return (
+        return _html.readable(
             f"{self.operations:.4g} synaptic operations (additions) and "
             f"{self.multiplications:.4g} multiplications a sample in {steps} steps"
-            + some
-            * (0 < self.alive < 1)
-        )
+        ) + some * (0 < self.alive < 1)
 
     def _sentences(self) -> list[str]:
         if not self.findings:
@@ -270,7 +275,7 @@ def _mean_of(group: Sequence[LayerDiagnosis]) -> LayerDiagnosis:
 
 
 def _text(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3g}"
+    return "–" if value is None or math.isnan(value) else _html.readable(f"{value:.3g}")
 
 
 def _mean(values: Tensor) -> str:
@@ -281,4 +286,4 @@ def _expected(values: Tensor | None, spread: Tensor | None) -> str:
     if values is None:
         return "–"
     wide = float(spread.nanmean()) if spread is not None else math.nan
-    return _mean(values) + ("" if math.isnan(wide) else f" ± {wide:.1g}")
+    return _mean(values) + ("" if math.isnan(wide) else f" ± {_html.readable(f'{wide:.1g}')}")
