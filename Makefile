@@ -10,7 +10,7 @@
 # make bench-quick   the same at small sizes, in two minutes, kept in _build
 # make audit   plant errors in the premises of the proofs that changed (CHAPTERS="..." for some)
 # make mutants plant errors in the library's formulas: which do its tests notice (hours; goes on where it stopped)
-# make seeds   repeat the random checks under 20 other seeds
+# make seeds   repeat the checks under 20 other seeds, and once with other parameters
 # make portability   the tests as on other machines: instructions, threads, interpreters, places
 # make versions   environments of the oldest and the newest versions, which `make portability` tries
 # make lock    hashes and licences of the pinned packages, into hashes/

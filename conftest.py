@@ -29,7 +29,7 @@ import pytest
 from nbmake import nb_run
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
-from tools import chapters, costs, profile
+from tools import chapters, costs, outputs, profile
 
 # Modules that only say where their content is now: collecting doctests would import them.
 collect_ignore = [f"snnlib/{name}.py" for name in ("figures", "moments", "running", "tables")]
@@ -80,6 +80,8 @@ class ChapterItem(NotebookItem):
         chapters.write(chapters.executed_copy(self.path), nbformat.writes(result.nb) + "\n")
         if result.error is not None:
             raise NotebookFailedException(result)
+        if found := outputs.complaints(result.nb, chapters.slug(self.path)):
+            pytest.fail("no reader should meet this:\n" + "\n".join(found), pytrace=False)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         """Name the text notebook, the cell, its line and the traceback."""

@@ -14,7 +14,7 @@ from tools.plant import places, planted
 from tools.proof_slices import Proof, proofs
 
 sys.path.insert(0, str(chapters.BOOK / "_ext"))
-from ledger_audit import premises, summary
+from ledger_audit import in_library, premises, reruns, summary
 
 CLAIMS = """
 sources: {paper: A paper 2024}
@@ -272,3 +272,30 @@ def test_a_change_of_the_derivation_makes_its_result_stale(tmp_path, monkeypatch
 
 def test_every_proof_was_audited_and_none_is_decorative():
     assert audit.problems() == []
+
+
+def test_tables_of_what_was_tried_on_the_library_and_the_chapters(tmp_path):
+    folder = tmp_path / "results" / "audit"
+    folder.mkdir(parents=True)
+    assert in_library(tmp_path) == []
+    (folder / "mutants.csv").write_text(
+        "key,path,line,owner,kind,was,planted,noticed\n"
+        "0,snnlib/init/a.py,1,f,constant,2,2.1,tests/test_a.py::test_one\n"
+        "1,snnlib/init/a.py,2,f,condition,a < b,a <= b,\n"
+        "2,snnlib/init/a.py,3,f,sign,a,-a,\n"
+        "3,snnlib/neurons/b.py,3,g,sign,a,-a,tests/test_b.py::test_two\n"
+    )
+    (folder / "equivalent.csv").write_text(
+        "path,owner,was,planted,reason\nsnnlib/init/a.py,f,a < b,a <= b,a tie\n"
+    )
+    assert in_library(tmp_path) == [("init", "3", "1", "1"), ("neurons", "1", "1", "0")]
+    (folder / "seeds.csv").write_text(
+        "chapter,code,seeds,failed,setting,failed_there\n"
+        'one,0,20,"3: off\n4: off",LEAK = 0.7,\n'
+        "two,0,1,,LEAK = 0.6,broken\n"
+        "three,0,20,,,\n"
+    )
+    assert reruns(tmp_path) == [
+        ("20 other seeds", "2", "2"),
+        ("other numbers in the parameter cell", "2", "1"),
+    ]

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tools import book as book_tool
-from tools import chapters, costs, portability, profile, progress, seeds
+from tools import chapters, costs, portability, profile, progress
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -269,30 +269,6 @@ def test_a_failed_build_is_no_book(book, calls, monkeypatch):
     monkeypatch.setattr(book_tool, "_call", good)
     book_tool.main()
     assert calls == ["render", "render"]
-
-
-# --- other seeds ------------------------------------------------------------------------------
-
-
-def test_seeds_name_the_claim_and_the_value(book, monkeypatch, capsys):
-    asked = []
-
-    def fake(path, *, seed, keep_going):
-        asked.append((path.stem, seed))
-        lucky = chapters.Failure(3, "ClaimFailed", "paper2020.eq-1: too far")
-        bad = path.stem == "two" and seed == 2
-        return chapters.Run((lucky,) if bad else (), 5.0)
-
-    monkeypatch.setattr(chapters, "run_chapter", fake)
-    assert seeds.main(["--values", "3"]) == 1
-    assert sorted(asked) == [(name, value) for name in ("one", "two") for value in (1, 2, 3)]
-    line = "SNNLIB_SEED=2, two, code cell 3: ClaimFailed: paper2020.eq-1: too far"
-    assert line in capsys.readouterr().out
-    assert seeds.main(["--values", "3", "one"]) == 0
-    assert seeds.main(["--values", "1", "--limit", "4"]) == 1
-    assert "SNNLIB_SEED=1, one: 5 s, more than 4 s" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        seeds.main(["three"])
 
 
 # --- chapters as tests ------------------------------------------------------------------------

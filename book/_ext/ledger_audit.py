@@ -1,14 +1,16 @@
-"""What `make audit` found about the proofs: a line for each card, a table for the status page."""
+"""What the audits found: a line for each card, tables for the status page."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-AUDITED = Path("results") / "audit" / "proofs"
+RESULTS = Path("results") / "audit"
+AUDITED = RESULTS / "proofs"
 KINDS = {  # kind of a planted error -> where it was
     "moment": "moments",
     "neuron": "the neuron's equation",
@@ -70,3 +72,37 @@ def summary(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[
         totals = [a + b for a, b in zip(totals, counts, strict=True)]
         rows.append((chapter, *map(str, counts)))
     return [*rows, ("all", *map(str, totals))]
+
+
+def _read(root: Path, name: str) -> list[dict[str, str]]:
+    path = root / RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def in_library(root: Path) -> list[tuple[str, ...]]:
+    """Rows on the errors planted in formulas of the library: room, errors, noticed, no matter."""
+    place = ("path", "owner", "was", "planted")
+    excused = {tuple(row[key] for key in place) for row in _read(root, "equivalent")}
+    counts: dict[str, list[int]] = {}
+    for row in _read(root, "mutants"):
+        of_room = counts.setdefault(row["path"].split("/")[1], [0, 0, 0])
+        of_room[0] += 1
+        of_room[1] += bool(row["noticed"])
+        of_room[2] += not row["noticed"] and tuple(row[key] for key in place) in excused
+    return [(room, *map(str, found)) for room, found in counts.items()]
+
+
+def reruns(root: Path) -> list[tuple[str, ...]]:
+    """Rows on chapters run with other random numbers and parameters: what, chapters, failures."""
+    rows = _read(root, "seeds")
+    random = [row for row in rows if int(row["seeds"]) > 1]
+    there = [row for row in rows if row["setting"]]
+    most = max((int(row["seeds"]) for row in random), default=0)
+    failed = [sum(len(r[k].splitlines()) for r in rows) for k in ("failed", "failed_there")]
+    return [
+        (f"{most} other seeds", str(len(random)), str(failed[0])),
+        ("other numbers in the parameter cell", str(len(there)), str(failed[1])),
+    ]

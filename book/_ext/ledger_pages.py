@@ -78,7 +78,7 @@ class CountsDirective(LedgerDirective):
 
 
 class StatusDirective(LedgerDirective):
-    """Facts about this build: ``chapters``, ``measurements`` or ``versions``."""
+    """Facts about this build: one of the tables of `ledger_status.PARTS`."""
 
     kind = "status"
     required_arguments = 1

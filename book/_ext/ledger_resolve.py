@@ -38,7 +38,9 @@ from ledger_model import (
 from ledger_status import (
     chapter_table,
     level_table,
+    library_table,
     proofs_table,
+    reruns_table,
     table,
     text_table,
     versions_table,
@@ -185,13 +187,17 @@ class ResolveLedger(SphinxPostTransform):
         return [table(["Verdict or mark", "Meaning"], rows)]
 
     def make_status(self, slot: Slot) -> list[nodes.Node]:
-        """Chapters, levels or versions of this build."""
+        """Chapters, levels, audits or versions of this build."""
         if slot["part"] == "chapters":
             return [chapter_table(self.env, self.book, self.uri)]
         if slot["part"] == "measurements":
             return [level_table(self.env, self.book)]
         if slot["part"] == "proofs":
             return [proofs_table(self.env, self.uri)]
+        if slot["part"] == "library":
+            return [library_table(self.env)]
+        if slot["part"] == "reruns":
+            return [reruns_table(self.env)]
         return [versions_table(self.env)]
 
     # -------------------------------------------------------------------------- the claims

@@ -1,4 +1,4 @@
-"""The tables of the status page: chapters, measurements, versions."""
+"""The tables of the status page: chapters, measurements, audits, versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from docutils import nodes
-from ledger_audit import audited, summary
+from ledger_audit import audited, in_library, reruns, summary
 from ledger_env import notebook_names, registered
 from ledger_model import Book, mde_text, plain_number
 from sphinx.environment import BuildEnvironment
@@ -31,7 +31,7 @@ PACKAGES = (
     "nbclient",
     "jupytext",
 )
-PARTS = ("chapters", "measurements", "proofs", "versions")
+PARTS = ("chapters", "measurements", "proofs", "library", "reruns", "versions")
 
 
 def table(
@@ -112,6 +112,20 @@ def proofs_table(env: BuildEnvironment, uri: Callable[[str], str]) -> nodes.tabl
             title = nodes.reference("", text, refuri=uri(name), internal=True)
         rows.append([[title], *([nodes.Text(count)] for count in counts)])
     return table(["Page", "Proofs", "Errors", "Noticed", "Ended it", "Noticed none"], rows)
+
+
+def library_table(env: BuildEnvironment) -> nodes.table:
+    """What `make mutants` found: errors planted in the library's formulas."""
+    rows = [
+        [[nodes.literal("", f"snnlib.{room}")], *([nodes.Text(count)] for count in counts)]
+        for room, *counts in in_library(Path(env.srcdir))
+    ]
+    return table(["Module", "Errors", "Noticed", "Change nothing"], rows)
+
+
+def reruns_table(env: BuildEnvironment) -> nodes.table:
+    """What `make seeds` found: chapters with other random numbers and other parameters."""
+    return text_table(["With", "Chapters", "Failures"], reruns(Path(env.srcdir)))
 
 
 def versions_table(env: BuildEnvironment) -> nodes.table:

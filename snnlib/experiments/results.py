@@ -62,6 +62,19 @@ class Summary(NamedTuple):
     seeds: int
     half_width: float
 
+    def percent(self, digits: int = 0) -> str:
+        """The mean of a share in percent, with its interval, which ends at 0 and 100.
+
+        Example:
+            >>> Summary(0.53, 0.1, 3, 0.09).percent(), Summary(0.386, 0.3, 3, 0.845).percent(1)
+            ('53 ± 9', '38.6 (0 to 100)')
+        """
+        low, high = self.mean - self.half_width, self.mean + self.half_width
+        mean = f"{100 * self.mean:.{digits}f}"
+        if low < 0 or high > 1:
+            return f"{mean} ({100 * max(low, 0):.0f} to {100 * min(high, 1):.0f})"
+        return f"{mean} ± {100 * self.half_width:.{digits}f}"
+
 
 def rows(protocol: Protocol, size: str, store: Store, *, table: Sequence[Row] = ()) -> list[Row]:
     """One row per condition and seed that is known: labels, seed, metrics, key, provenance.

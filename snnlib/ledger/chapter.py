@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from snnlib import _html
 from snnlib._extras import require
 from snnlib.ledger.claims import Claim, Claims, read_claims
-from snnlib.ledger.evidence import MIME, Evidence, line
+from snnlib.ledger.evidence import MIME, Evidence, line, told
 from snnlib.ledger.provenance import notebook_slice
 
 BASE_SEED = 20260
@@ -160,7 +161,7 @@ def reseed(base: int | None) -> None:
 
 
 def note(name: str, value: Any, format: str = ".3g") -> None:
-    """Store a number for the prose, where {glue:text} shows it.
+    """Store a number for the prose, where {glue:text} shows it as a reader writes it.
 
     Args:
         name: unique within the book; starts with the chapter's name.
@@ -168,7 +169,8 @@ def note(name: str, value: Any, format: str = ".3g") -> None:
         format: format specification for a number.
     """
     glue = require("myst_nb", "book").glue
-    glue(name, value if isinstance(value, str) else f"{value:{format}}", display=False)
+    text = value if isinstance(value, str) else f"{value:{format}}"
+    glue(name, _html.readable(text), display=False)
 
 
 def evidence(claim_id: str) -> Evidence:
@@ -223,7 +225,7 @@ def said_built(cells: list[int] | None) -> str:
 def record(claim: Claim, found: Evidence) -> None:
     """Keep what a check found, and show its line; another verdict than expected raises."""
     found.statement_latex = claim.printed_latex
-    found.level = claim.level
+    found.level, found.detail = claim.level, told(found.detail)
     if found.verdict != claim.verdict:
         raise ClaimFailed(
             f"{claim.id}: the verdict is {found.verdict!r} ({found.summary}), but "

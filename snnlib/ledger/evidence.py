@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from snnlib.ledger.claims import Claim
 
-__all__ = ["MIME", "Evidence", "line", "stored_evidence"]
+__all__ = ["MIME", "Evidence", "line", "stored_evidence", "told"]
 
 MIME = "application/vnd.snnlib.evidence+json"
+
+_SAME = re.compile(r"\\\(((?:(?!\\\)).)+?) (?:=|\\leq|\\geq) \1\\\)(: identical|(?=: ))?")
+_AGAIN = re.compile(
+    r"(Both sides come to \\\((?:(?!\\\)).)+\\\)(?:: [^.\\]+)?"
+    r"|\\\((?:(?!\\\)).)+\\\), as it has to be)((?:[.,] \1)+)"
+)
+_PUT_IN = " Put into the printed statement: "
 
 
 @dataclass
@@ -56,6 +64,29 @@ def line(claim: Claim, found: Evidence) -> str:
         f'<span class="ledger-margin">{found.summary}</span>'
         f'<details class="ledger-detail"><summary>how</summary>{found.detail}</details></div>'
     )
+
+
+def told(detail: str) -> str:
+    r"""A detail without equations of an expression with itself, such as 0 = 0, and repetitions.
+
+    Example:
+        >>> told(r"\(0 = 0\): identical. \(0 = 0\): identical. \(1 < x\): by assumption.")
+        'Both sides come to \\(0\\), 2 times. \\(1 < x\\): by assumption.'
+        >>> told(r"\(0.0 = 0\), \(2 > 1\).")
+        '\\(0\\), as it has to be, \\(2 > 1\\).'
+        >>> told(r"Identical. Put into the printed statement: \(q = q\), \(p = 1\).")
+        'Identical. Put into the printed statement: \\(p = 1\\).'
+    """
+    head, mark, pairs = detail.partition(_PUT_IN)
+    given = [m[0] for m in re.finditer(r"\\\(.+?\\\)", pairs) if not _SAME.fullmatch(m[0])]
+    said = _SAME.sub(
+        lambda m: (
+            f"\\({m[1]}\\), as it has to be" if m[2] is None else f"Both sides come to \\({m[1]}\\)"
+        ),
+        head.replace(r"\(0.0 = 0\)", r"\(0 = 0\)"),
+    )
+    said = _AGAIN.sub(lambda m: f"{m[1]}, {1 + m[2].count(m[1])} times", said)
+    return said + (f"{mark}{', '.join(given)}." if given else "")
 
 
 def stored_evidence(notebook: Any) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,8 +35,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from snnlib import _html
 from snnlib._extras import require
-from snnlib.page import tables
 
 __all__ = ["Cells", "Knob", "Line", "Panel", "figure", "html"]
 
@@ -320,8 +319,11 @@ def _axes(panel: Panel) -> dict[str, Any]:
 
 def _tick(value: float, power: bool = False) -> str:
     """A number at an axis: a power of ten as such, or where the axis has such."""
-    text = f"{value:e}" if power and value != 1 else f"{value:g}"
-    return tables.readable(re.sub(r"\.0+e", "e", text)).removeprefix("1·")
+    if not power or value == 1:
+        return _html.readable(f"{value:g}")
+    mantissa, exponent = f"{value:e}".split("e")
+    raised, mantissa = _html.ten(int(exponent)), mantissa.rstrip("0").rstrip(".")
+    return raised if mantissa == "1" else f"{mantissa}·{raised}"
 
 
 def _round_places(limits: tuple[float, float], log: bool) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -12,24 +11,24 @@ from snnlib._extras import require
 
 __all__ = ["fields", "render", "table"]
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+readable = _html.readable
 
 
-def readable(number: str) -> str:
-    """A formatted number with its power of ten as such, not as an exponent behind an e."""
-    match = re.fullmatch(r"(-?[\d.]+)e([+-]\d+)", number)
-    return f"{match[1]}·10{str(int(match[2])).translate(_RAISED)}" if match else number
-
-
-def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | None = None) -> str:
+def render(
+    columns: Mapping[str, Sequence[Any]],
+    formats: Mapping[str, str] | None = None,
+    *,
+    folded: str = "",
+) -> str:
     r"""HTML of a table; headers and strings may hold mathematics as \( ... \).
 
     Args:
         columns: values by header, all of the same length.
         formats: format specification by header for numbers; the default is ".4g".
+        folded: label of a fold that hides a long table until it is opened; none if empty.
 
     Returns:
-        The HTML; a power of ten is written as 10⁻⁷.
+        The HTML; a power of ten is written as 10⁻⁷, in strings too.
 
     Raises:
         ValueError: if the columns differ in length or a format names no column.
@@ -51,18 +50,25 @@ def render(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | No
             return value
         if isinstance(value, Integral) and header not in formats:
             return str(value)
-        return readable(f"{float(value):{formats.get(header, '.4g')}}")
+        return f"{float(value):{formats.get(header, '.4g')}}"
 
     rows = zip(*columns.values(), strict=True)
     return _html.table(
-        list(columns), [[cell(h, v) for h, v in zip(columns, row, strict=True)] for row in rows]
+        list(columns),
+        [[cell(h, v) for h, v in zip(columns, row, strict=True)] for row in rows],
+        folded=folded,
     )
 
 
-def table(columns: Mapping[str, Sequence[Any]], formats: Mapping[str, str] | None = None) -> Any:
+def table(
+    columns: Mapping[str, Sequence[Any]],
+    formats: Mapping[str, str] | None = None,
+    *,
+    folded: str = "",
+) -> Any:
     """Return a table that a notebook displays; arguments as in `render`."""
     display = require("IPython.display", "book")
-    return display.HTML(render(columns, formats))
+    return display.HTML(render(columns, formats, folded=folded))
 
 
 def fields(records: Mapping[str, Any], format: str = ".4g") -> Any:

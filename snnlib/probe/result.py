@@ -167,12 +167,10 @@ class Diagnosis:
     def _cost(self) -> str:
         steps = self._steps()
         some = f"; {self.layers[-1].name} has spikes at {round(self.alive * steps)} of them"
-        return (
+        return _html.readable(
             f"{self.operations:.4g} synaptic operations (additions) and "
             f"{self.multiplications:.4g} multiplications a sample in {steps} steps"
-            + some
-            * (0 < self.alive < 1)
-        )
+        ) + some * (0 < self.alive < 1)
 
     def _sentences(self) -> list[str]:
         if not self.findings:
@@ -277,7 +275,7 @@ def _mean_of(group: Sequence[LayerDiagnosis]) -> LayerDiagnosis:
 
 
 def _text(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3g}"
+    return "–" if value is None or math.isnan(value) else _html.readable(f"{value:.3g}")
 
 
 def _mean(values: Tensor) -> str:
@@ -288,4 +286,4 @@ def _expected(values: Tensor | None, spread: Tensor | None) -> str:
     if values is None:
         return "–"
     wide = float(spread.nanmean()) if spread is not None else math.nan
-    return _mean(values) + ("" if math.isnan(wide) else f" ± {wide:.1g}")
+    return _mean(values) + ("" if math.isnan(wide) else f" ± {_html.readable(f'{wide:.1g}')}")

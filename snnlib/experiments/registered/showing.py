@@ -79,7 +79,9 @@ def accuracies(rule: Rule, rows: list[Row]) -> Columns:
         "": [MARKS["registered"]] * len(found),
         "condition": [name for (name,) in found],
         "accuracy (%)" if accuracy else rule.value.replace("_", " "): [
-            f"{factor * s.mean:.{digits}f} ± {factor * s.half_width:.{digits}f}"
+            s.percent(digits)
+            if accuracy
+            else f"{factor * s.mean:.{digits}f} ± {factor * s.half_width:.{digits}f}"
             for s in found.values()
         ],
         "seeds (%)" if accuracy else "seeds": [
