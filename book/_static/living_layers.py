@@ -183,17 +183,17 @@ def html(frames: list[Frame]) -> str:
         + f'<output class="living-says" for="living-range">{escape(said)}</output>\n'
         + picture("living-moves", frames[start].spikes, f"{about(SHOWN)} {said}.")
         + '<div class="living-control"><button type="button" disabled>▶ play</button>\n'
-        '<label for="living-range">size of the weights</label>\n'
+        '<label for="living-range">weights</label>\n'
         f'<input type="range" id="living-range" min="0" max="{len(frames) - 1}" step="1" '
         f'value="{start}" aria-valuetext="{escape(said, quote=True)}" disabled></div>\n'
-        "<figcaption>Input on the left, layers to the right, each dot a spike. "
-        '<a href="../notebooks/weight-variance.html">Eq. 10</a> makes the variance of a weight '
-        "\\(1/(n\\,P(u>\\theta))\\), with the probability that a neuron fires; Kaiming’s is "
-        "\\(2/n\\).\n"
+        "<figcaption>Input on the left, each dot a spike. "
+        'Weights of <a href="../notebooks/weight-variance.html">Eq. 10</a> have the variance '
+        "\\(1/(n\\,P(u>\\theta))\\), Kaiming’s \\(2/n\\).\n"
         f"<details><summary>What is drawn</summary>{FEW} and {SHOWN} of {WIDTH} neurons in each "
         f"of {DEPTH} layers at threshold {THRESHOLD:g}; one network simulated at {len(frames)} "
-        "sizes of its weights. The gain is \\(G=n\\,\\operatorname{Var}[w]\\), and Eq. 10 "
-        f"predicts {100 * predicted:.0f} % of spikes in every layer.</details></figcaption>"
+        "sizes of its weights. The gain is \\(G=n\\,\\operatorname{Var}[w]\\); "
+        "\\(P(u>\\theta)\\) is the probability that a neuron fires, and Eq. 10 predicts "
+        f"{100 * predicted:.0f} % of spikes in every layer.</details></figcaption>"
         f"<script>{script}</script></figure>"
     )
 
