@@ -222,6 +222,33 @@ def test_said_front_of_silence_is_the_drawn_one(program, keys):
         assert first == -1 if layer == "none" else 0 <= first <= int(layer), (said, drawn)
 
 
+SMALL_PHONE = {"width": 360, "height": 740}
+_BOTTOM = "e => e.getBoundingClientRect().bottom"
+
+
+@pytest.mark.parametrize("screen", [chromium.DESKTOP, SMALL_PHONE], ids=["desktop", "phone"])
+def test_a_silent_network_is_one_click_from_its_call(program, screen):
+    """Pictures and cards stand on the first screen; behind the first card stand call and reason."""
+    with chromium.tab(program) as tab:
+        tab.open((book.SITE / "book" / "index.html").as_uri())
+        tab.page.set_viewport_size(screen)
+        said = tab.page.locator("#living-layers .living-says").all_inner_texts()
+        assert "silent" in said[0] and "spike" in said[1], said  # dead beside alive
+        cards = tab.page.locator(".front-cards .sd-card").all()
+        assert len(cards) == 3
+        assert max(card.evaluate(_BOTTOM) for card in cards) <= screen["height"]
+        cards[0].locator("a").click()
+        tab.page.wait_for_url("**/choosing-an-initialization.html")
+        call = tab.page.get_by_text("initialize_(model, example=batch)").first
+        assert call.evaluate(_BOTTOM) <= screen["height"]
+        installs = tab.page.get_by_text("pip install .").first
+        assert installs.evaluate(_BOTTOM) <= screen["height"]
+        tab.page.locator("main a[href='#choosing-why']").click()
+        why = tab.page.get_by_text("A network is silent because").first
+        tab.page.wait_for_function("() => scrollY > 0")
+        assert 0 < why.evaluate(_BOTTOM) <= screen["height"]
+
+
 def test_exceptions_are_of_pages_that_exist():
     assert {f"{name}.html" for name in BUDGET.pages} <= set(PAGES)
 

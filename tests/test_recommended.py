@@ -241,6 +241,8 @@ def test_a_diagnosis_tells_silence_from_inability():
     assert "cannot learn" in cannot.verdict
     assert "snnlib.init.initialize_(model, example=batch)" in cannot.verdict
     assert html.escape(cannot.verdict) in cannot._repr_html_()
+    assert '"micheli2024"' in cannot.findings[0].remedy  # verdict and finding: one method
+    assert cannot.verdict.endswith('draws it anew, by "micheli2024".')
     own = probe.diagnose(stack(3), EXAMPLE, networks=0, loss=lambda y: 1e-12 * y.sum())
     assert "cannot learn" in own.verdict  # by the loss that it is trained with
     assert probe.diagnose(stack(3), EXAMPLE, gradient=False, networks=0).verdict == ""

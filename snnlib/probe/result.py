@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snnlib import _html
 from snnlib._extras import require
-from snnlib.init.recommended import Learning
+from snnlib.init.recommended import NAME, SYNAPTIC, Learning
 from snnlib.probe.drawing import draw
 from snnlib.probe.facts import Finding
 from snnlib.probe.layer import LayerDiagnosis
@@ -55,7 +55,14 @@ class Diagnosis:
             return ""
         if self.learning.learns:
             return f"The network {self.learning.verdict}; its weights may stay."
-        return f"The network {self.learning.verdict}: {RECOMMENDED} draws it anew."
+        return f"The network {self.learning.verdict}: {RECOMMENDED} draws it anew{self._by()}."
+
+    def _by(self) -> str:
+        """The method that the recommended call draws by, if a finding names it too."""
+        calls = "".join(finding.remedy for finding in self.findings)
+        if f'"{SYNAPTIC}"' in calls:
+            return f', by "{SYNAPTIC}" behind synapses'
+        return f', by "{NAME}"' if f'"{NAME}"' in calls else ""
 
     @property
     def healthy(self) -> bool:

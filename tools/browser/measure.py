@@ -28,7 +28,8 @@ _RAW = r"""() => [...document.querySelectorAll("span.math, div.math, .ledger, .i
 _BROKEN = """() => [...document.querySelectorAll("mjx-merror")]
   .map(m => m.getAttribute("title") || m.textContent)"""
 _CUT = """() => [...document.querySelectorAll(
-    ".ledger-statement, .ledger-corrected-statement, .ledger-margin, .in-short-line, .late-math")]
+    ".ledger-statement, .ledger-corrected-statement, .ledger-margin, .in-short-line, .late-math,"
+    + " .pst-scrollable-table-container, .cell_output .text_html:has(table)")]
   .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
   .map(e => `${(e.closest("[id]") || e).id} is ${e.scrollWidth} px wide in ${e.clientWidth}`)"""
 _OPEN_ALL = """() => { for (const d of document.querySelectorAll("details")) d.open = true; }"""
@@ -58,7 +59,7 @@ class Measured:
         complaints: What console and network said.
         raw: Visible formulas that are not typeset, before and after all folds are opened.
         broken: What MathJax could not read.
-        cut: Rows of the ledger that are wider than their box.
+        cut: Rows of the ledger and tables that are wider than their box.
         wide: How much wider than a phone the page is, folds closed and open.
         letters: Per figure, where it stands and its smallest letters on a phone.
         widths: Per figure, its width on a phone; what is wider than the screen scrolls.
