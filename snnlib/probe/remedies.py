@@ -59,7 +59,8 @@ def sparing(finding: Finding, layers: Sequence[Facts], *, reached: bool) -> Find
         It, with a narrower call if it is that of a dead layer, with none if it is of few spikes.
     """
     f = next((f for f in layers if f.row.name == finding.layer), None)
-    if reached and finding.kind in FEW_SPIKES and finding.remedy.startswith(DRAWS):
+    fires = f is not None and not f.silent
+    if reached and fires and finding.kind in FEW_SPIKES and finding.remedy.startswith(DRAWS):
         return finding._replace(remedy=NOTHING)
     call, hint, more = finding.remedy.partition("  # ")
     if finding.kind != "dead" or f is None or f.norms or call != initialize(layers, f):
