@@ -284,11 +284,16 @@ def test_tables_of_what_was_tried_on_the_library_and_the_chapters(tmp_path):
         "1,snnlib/init/a.py,2,f,condition,a < b,a <= b,\n"
         "2,snnlib/init/a.py,3,f,sign,a,-a,\n"
         "3,snnlib/neurons/b.py,3,g,sign,a,-a,tests/test_b.py::test_two\n"
+        "4,snnlib/ledger/c.py,3,h,yes,a,False,tests/test_c.py::test_three\n"
     )
     (folder / "equivalent.csv").write_text(
         "path,owner,was,planted,reason\nsnnlib/init/a.py,f,a < b,a <= b,a tie\n"
     )
-    assert in_library(tmp_path) == [("init", "3", "1", "1"), ("neurons", "1", "1", "0")]
+    assert in_library(tmp_path) == [
+        ("init", "3", "1", "1"),
+        ("ledger, saying yes", "1", "1", "0"),
+        ("neurons", "1", "1", "0"),
+    ]
     (folder / "seeds.csv").write_text(
         "chapter,code,seeds,failed,setting,failed_there\n"
         'one,0,20,"3: off\n4: off",LEAK = 0.7,\n'

@@ -79,6 +79,19 @@ def test_spikes_and_gradients_are_those_of_the_layers_alone(kind, reset, detach,
             torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12 * float(a.abs().max()))
 
 
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("detach", [True, False])
+def test_slopes_by_the_relative_distance_are_those_of_the_layers_alone(reset, detach):
+    """σ'(u/θ - 1)/θ at a threshold of 0.9 that does not learn: a detached reset needs it, too."""
+    network, x = network_of("mlp", reset=reset, detach_reset=detach, threshold_gradient="relative")
+    _, wanted = outputs_of(alone(network), x)
+    for keep in KEEP:
+        _, found = outputs_of(fuse(network, keep=keep), x)
+        for a, b in zip(wanted, found, strict=True):
+            error = float((a - b).norm() / a.norm())
+            assert error < (1e-2 if keep == "bfloat16" else 1e-10), keep
+
+
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 @pytest.mark.parametrize("reset", RESETS)
 def test_bfloat16_moves_gradients_by_its_rounding(kind, reset):

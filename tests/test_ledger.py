@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 import sympy as sp
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from scipy.stats import ttest_ind
 
 from snnlib import ledger
 from snnlib._significance import critical_value, detectable_shift
+from snnlib.ledger import chapter
 from snnlib.ledger.decide import decide, is_zero
 from snnlib.ledger.provenance import notebook_slice
 
@@ -379,7 +381,12 @@ def test_a_world_in_which_the_statement_holds_must_be_accepted(claims):
     arguments = {"corrected": [1.0, 2.0], "says": "both are 2"}
     with pytest.raises(ledger.ClaimFailed, match="a world in which the printed statement holds"):
         ledger.refute("paper.law", data, **arguments, world=ledger.Data([1.9, 2.0], 0.01, 2.0))
-    ledger.refute("paper.law", data, **arguments, world=ledger.Data([2.01, 2.0], 0.01, 2.0))
+    limit = critical_value(1e-4 / 6)
+    with pytest.raises(ledger.ClaimFailed, match="a world in which the printed statement holds"):
+        world = ledger.Data([2 + 0.0101 * limit, 2.0], 0.01, 2.0)
+        ledger.refute("paper.law", data, **arguments, world=world)
+    world = ledger.Data([2 + 0.0099 * limit, 2.0], 0.01, 2.0)
+    ledger.refute("paper.law", data, **arguments, world=world)
     assert "A simulated world in which it holds is accepted" in ledger.evidence("paper.law").detail
     with pytest.raises(ValueError, match="side must be one of"):
         ledger.refute("paper.law", data, says="both are 2", side="left")
@@ -411,6 +418,13 @@ def test_one_claim_one_check(claims):
         ("effect: 0.07", "effect: 0.0", r"effect must be in \(0, 1\), got 0.0"),
         ("effect: 0.07", "effect: 0.07, level: law", "effect of a law must be at most 0.05"),
         ("entries: 4", "entries: 0", "effect belongs to claims with entries"),
+        ("entries: 2", "entries: -1", "entries must be >= 0, got -1"),
+        ("entries: 4", "entries: 4, level: strict", "level must be law or curve, got 'strict'"),
+        ("Eq. 1, read: full text", "Eq. 1, read: title", "read 'title' is not in"),
+        ("entries: 4", "entries: 4, rule: r", "belong together"),
+        ("v: {assume: [positive]}", "v: {assumes: [positive]}", r"unknown keys \['assumes'\]"),
+        ("v: {assume: [positive]}", "v: {kind: vector}", "kind must be symbol, .* got 'vector'"),
+        ("effect: 0.07", "effect: 0.051, level: law", "effect of a law must be at most 0.05"),
         ("entries: 4", "entries: 4, mark: strange", "mark 'strange' is not in"),
         ("entries: 4", "entries: 4, mark: misprint", "a misprint is corrected, not measured"),
         (
@@ -473,16 +487,26 @@ def test_a_chapter_parses_the_statements_that_it_uses(tmp_path):
         ledger.printed("paper.mean")
 
 
-def _notebook(*found, mde=None):
-    outputs = [
-        nbformat.v4.new_output(
-            "display_data", {ledger.MIME: {"claim": c, "verdict": v, "mde": mde}}
-        )
-        for c, v in found
-    ]
+def _outputs(bundles):
+    """A notebook of one cell that showed these."""
     cell = nbformat.v4.new_code_cell("")
-    cell.outputs = outputs
+    cell.outputs = [nbformat.v4.new_output("display_data", data) for data in bundles]
     return nbformat.v4.new_notebook(cells=[cell])
+
+
+MEASURED = {"paper.mean": 4, "paper.law": 2}  # entries
+
+
+def _notebook(*found, mde=None, **more):
+    return _outputs(
+        {
+            ledger.MIME: {
+                **{"claim": c, "verdict": v, "mde": mde, "entries": MEASURED.get(c)},
+                **more.get(c.replace(".", "_"), {}),
+            }
+        }
+        for c, v in found
+    )
 
 
 def test_audit_names_each_kind_of_gap(claims):
@@ -514,6 +538,12 @@ def test_audit_names_each_kind_of_gap(claims):
     assert weak == (
         "the law-level checks detect errors of 3 % in the median; at most 2 % is promised"
     )
+    assert ledger.audit(claims, {"one": _notebook(*complete, mde=[0.01, 0.0201, 0.03])}) != []
+    (unsaid,) = ledger.audit(claims, {"one": _notebook(*complete, mde=[])})
+    assert "detect errors of inf %" in unsaid
+    assert ledger.audit(claims, {}) == [
+        f"{name}: no evidence (registered in one, verdict {verdict})" for name, verdict in complete
+    ]
 
 
 def _run(cells, folder):
@@ -524,6 +554,7 @@ def _run(cells, folder):
     return notebook
 
 
+@pytest.mark.kernel
 def test_a_notebook_stores_evidence_and_where_it_was_derived(claims):
     setup = "from snnlib import ledger\nledger.load('claims.yml')\ns = ledger.symbols('paper')"
     notebook = _run(
@@ -544,13 +575,46 @@ def test_a_notebook_stores_evidence_and_where_it_was_derived(claims):
     assert "claims.html#paper-inverse" in html
 
 
-def test_a_proof_says_where_it_was_built(claims):
-    setup = "from snnlib import ledger\nledger.load('claims.yml')\ns = ledger.symbols('paper')"
+@pytest.fixture
+def cells(claims, monkeypatch):
+    """Runs cells as a notebook does, but in this process: what fails is raised here."""
+
+    def run(*sources):
+        names, shown = {"In": [""]}, []
+        monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(user_ns=names))
+        monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+        monkeypatch.chdir(claims.parent)
+        for source in sources:
+            names["In"].append(source)
+            exec(source, names)
+        return _outputs(shown)
+
+    return run
+
+
+SETUP = "from snnlib import ledger\nledger.load('claims.yml')\ns = ledger.symbols('paper')"
+
+
+def test_a_proof_says_where_it_was_built(cells):
     helper = "def done(value):\n    ledger.prove('paper.inverse', value)"
-    with pytest.raises(
-        CellExecutionError, match="it cannot be said where the derivation was built"
-    ):
-        _run([setup, helper, "done(1 / (s.n * s.p))"], claims.parent)
+    with pytest.raises(ledger.ClaimFailed, match="it cannot be said where the derivation was bu"):
+        cells(SETUP, helper, "done(1 / (s.n * s.p))")
+    assert "paper.inverse" not in chapter._state.evidence
+    cells(SETUP, "value = 1 / (s.n * s.p)", "ledger.prove('paper.inverse', value)")
+    assert ledger.evidence("paper.inverse").cells == [1, 2, 3]
+    assert "Built in cells 1, 2, 3." in ledger.evidence("paper.inverse").detail
+
+
+def test_the_ledger_is_known_under_each_of_its_names(cells):
+    """Whatever a notebook calls the module or a function of it, and whatever else is called so."""
+    call = "check('paper.inverse', value)"
+    cells(SETUP, "other = 3", "from snnlib.ledger import prove as check\nvalue = 1/(s.n*s.p)", call)
+    assert ledger.evidence("paper.inverse").cells == [1, 3, 4]
+    book = "import snnlib.ledger as book\nbook.load('claims.yml')\ns = book.symbols('paper')"
+    shadow = "class ledger:\n    prove = print\nledger.prove('paper.inverse', 0)"
+    call = "book.prove('paper.inverse', 1 / (s.n * s.p))"
+    cells(book, shadow, call)
+    assert ledger.evidence("paper.inverse").cells == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -563,11 +627,65 @@ def test_a_proof_says_where_it_was_built(claims):
         "from snnlib.ledger import printed as look\nderived = look('paper.inverse').rhs",
     ],
 )
-def test_a_derivation_cannot_start_from_the_printed_statement(claims, cheat):
-    setup = "from snnlib import ledger\nledger.load('claims.yml')"
-    prove = "ledger.prove('paper.inverse', derived)"
-    with pytest.raises(CellExecutionError, match="starts from the printed statement"):
-        _run([setup, cheat, prove], claims.parent)
+def test_a_derivation_cannot_start_from_the_printed_statement(cells, cheat):
+    with pytest.raises(ledger.ClaimFailed, match="starts from the printed statement"):
+        cells(SETUP, cheat, "ledger.prove('paper.inverse', derived)")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "message"),
+    [
+        ({"paper_sum": {"kind": "hold"}}, "paper.sum: nothing says where its derivation was built"),
+        ({"paper_inverse": {"kind": "prove", "cells": []}}, "paper.inverse: nothing says where"),
+        ({"paper_mean": {"kind": "measure"}}, "paper.mean: measured without an effect"),
+        ({"paper_mean": {"kind": "observe", "entries": None}}, "paper.mean: evidence of 0 entr"),
+        ({"paper_law": {"entries": 1}}, "paper.law: evidence of 1 entries, 2 are registered"),
+        ({"paper_runs": {"kind": "confirm"}}, "paper.runs: the mark is '', but the evidence is a"),
+        (None, "paper.runs: the mark is 'registered', but the evidence is a observe"),
+    ],
+)
+def test_audit_refuses_evidence_that_says_too_little(claims, evidence, message):
+    """As if a chapter had got it past the call."""
+    found = [
+        *[("paper.mean", "measured"), ("paper.inverse", "proved"), ("paper.order", "proved")],
+        *[("paper.step", "definition"), ("paper.slip", "corrected"), ("paper.law", "corrected")],
+        *[("paper.runs", "measured"), ("paper.sum", "proved")],
+    ]
+    if evidence is None:
+        claims.write_text(CLAIMS.replace("Fig. 2,", "Fig. 2, mark: registered, rule: r,"))
+        evidence = {"paper_runs": {"kind": "observe"}}
+    (said,) = ledger.audit(claims, {"one": _notebook(*found, **evidence)})
+    assert said.startswith(message)
+    assert said.endswith(" (one)")
+
+
+PLANTED = {
+    "paper.inverse": "ledger.prove('paper.inverse', 1 / (s.n * 0.5), where={s.p: 0.5})",
+    "paper.sum": "ledger.hold('paper.sum', sp.Lt(sp.Float(0.01), sp.Float(0.05), evaluate=False))",
+    "paper.mean": "ledger.measure('paper.mean', [1, 2, 3, 4], 0.001, [1, 2, 3, 4])",
+    "paper.law": "ledger.refute('paper.law', ledger.Data([1, 2], 0.01, 3), corrected=[1, 2])",
+    "paper.runs": "ledger.confirm('paper.runs', 'supported', rule='r', sha256='', summary='', "
+    "history='checked')",
+}
+"""Proved by floats, measured without an effect, refuted without a direction, confirmed without
+a registration: one of each kind."""
+
+
+def test_one_of_each_kind_is_no_evidence_even_if_its_error_is_caught(claims, cells, capsys):
+    claims.write_text(CLAIMS.replace(" effect: 0.07, effect_reason: r,", ""))
+    tried = (
+        f"try:\n    {call}\nexcept ValueError as error:\n    print(error)"
+        for call in PLANTED.values()
+    )
+    other = "ledger.refute('paper.slip', {s.x: 1, s.y: 2}, sp.Eq((s.x - s.y)**2, 1))"
+    notebook = cells(SETUP + "\nimport sympy as sp", "\n".join(tried), other)
+    words = ["floating-point", "floating-point", "registers no effect"]
+    words += ["says must tell what the printed statement predicts", "names the rule '', not 'r'"]
+    for line, word in zip(capsys.readouterr().out.splitlines(), words, strict=True):
+        assert word in line
+    missing = [line.partition(":")[0] for line in ledger.audit(claims, {"one": notebook})]
+    assert set(PLANTED) < set(missing)
+    assert "paper.slip" not in missing
 
 
 @pytest.mark.parametrize(
@@ -616,6 +734,199 @@ def test_numbers_of_a_printed_product_are_one(tmp_path, printed, shown):
 def test_a_slice_keeps_what_a_derivation_rests_on(cells, taken):
     history = ["", *(cell.replace("prove", "ledger.prove") for cell in cells)]
     assert notebook_slice(history, "prove").cells == taken
+
+
+def test_a_proof_needs_a_printed_statement_of_its_kind(claims):
+    s = ledger.symbols("paper")
+    with pytest.raises(ValueError, match=r"paper\.runs has no printed statement to prove"):
+        ledger.prove("paper.runs", s.n)
+    with pytest.raises(ValueError, match="derived is an equation, the printed statement is not"):
+        ledger.prove("paper.order", sp.Eq(s.x, s.y))
+    with pytest.raises(ValueError, match=r"paper\.sum: relation is empty"):
+        ledger.hold("paper.sum", [])
+    with pytest.raises(ValueError, match=r"source must be one of .* got 'nobody'"):
+        ledger.symbols("nobody")
+
+
+def test_nothing_is_checked_before_a_list_is_loaded(monkeypatch):
+    monkeypatch.setattr(chapter, "_state", chapter._State())
+    with pytest.raises(RuntimeError, match="no list of claims"):
+        ledger.symbols("paper")
+
+
+def test_an_equation_is_compared_on_both_sides(claims):
+    """The printed one is v = 1/(n p)."""
+    s = ledger.symbols("paper")
+    with pytest.raises(ledger.ClaimFailed, match="derived and printed differ"):
+        ledger.prove("paper.inverse", sp.Eq(2 * s.v, 1 / (s.n * s.p)))
+    with pytest.raises(ledger.ClaimFailed, match="derived and printed differ"):
+        ledger.prove("paper.inverse", sp.Eq(s.v, 2 / (s.n * s.p)))
+    ledger.prove("paper.inverse", sp.Eq(s.v, 1 / (s.n * s.p)))
+
+
+GT, GE, LT, EQ = (partial(kind, evaluate=False) for kind in (sp.Gt, sp.Ge, sp.Lt, sp.Eq))
+N, P = sp.symbols("n p", positive=True)
+
+
+@pytest.mark.parametrize(
+    ("printed", "relation", "same"),
+    [
+        ("n + 2*p > p", GT(N + 2 * P, P), True),
+        ("n + 2*p > p", GT(N, -P), True),
+        ("n + 2*p > p", LT(P, N + 2 * P), True),
+        ("n + 2*p > p", GT(3 * N**2, -3 * N * P), True),
+        ("n + 2*p > p", GE(N + 2 * P, P), False),  # weaker
+        ("n + 2*p > p", GT((N + P) * (N + 1), 0), False),  # by more than a monomial
+        ("n + 2*p > p", GT(2 * N + P, 0), False),
+        ("n + 2*p > p", EQ(N, N), False),
+        ("n + 2*p > p", sp.And(GT(N, 0), GT(P, 0), evaluate=False), False),
+        ("n + 2*p >= p", GE(N + 2 * P, P), True),
+        ("n + 2*p >= p", GT(N + P, 0), True),
+        ("n + 2*p >= p", EQ(N + P, N + P), False),
+        ("n + 2*p >= p", GE(N + P, -1), False),
+        ("Eq((n + p)**2, n**2 + 2*n*p + p**2)", EQ((N + P) ** 2 - N**2, P**2 + 2 * N * P), True),
+        ("Eq((n + p)**2, n**2 + 2*n*p + p**2)", GE(N, N), False),
+    ],
+)
+def test_what_holds_is_what_is_printed(tmp_path, printed, relation, same):
+    """Up to a positive monomial; each of the relations is true."""
+    path = tmp_path / "claims.yml"
+    path.write_text(
+        "sources: {paper: P}\n"
+        "symbols: {paper: {n: {assume: [positive]}, p: {assume: [positive]}}}\n"
+        "claims: {paper.x: {source: paper, locator: E, read: full text, statement: s, "
+        f'verdict: proved, chapter: one, printed: "{printed}"}}}}'
+    )
+    ledger.load(path)
+    if same:
+        ledger.hold("paper.x", [relation])
+        return
+    with pytest.raises(ledger.ClaimFailed, match="no relation given is the printed"):
+        ledger.hold("paper.x", [relation])
+
+
+def test_every_entry_of_a_matrix_counts():
+    x = sp.Symbol("x", positive=True)
+    assert is_zero(sp.Matrix([[0, x], [0, 0]])).truth is False
+    assert is_zero(sp.Matrix([[x], [0]])).truth is False
+    assert is_zero(sp.Matrix([[0, (x + 1) ** 2 - x**2 - 2 * x - 1]])).truth
+
+
+def test_an_even_power_of_what_is_negative_is_positive():
+    t = sp.Symbol("t", positive=True)
+    negative = sp.exp(-t) - 1  # which only its derivative shows
+    assert decide(GT(negative**2, 0)).truth
+    assert decide(GT(negative**3, 0)).truth is False
+
+
+def test_a_refutation_says_what_it_would_have_caught(claims):
+    level, predicted = 1e-4 / 6, [1.2, 2.5]
+    data = ledger.Data([1.7, 2.501], [0.01, 0.03], predicted, dof=9)
+    ledger.refute("paper.law", data, corrected=[1.7, 2.5], says="both")
+    found = ledger.evidence("paper.law")
+    shift = detectable_shift(level, 9)
+    assert found.mde == pytest.approx([shift * 0.01 / 1.7, shift * 0.03 / 2.5])
+    assert found.standard_error == [0.01, 0.03]
+    assert found.summary.startswith("the printed prediction is 50.0 standard errors off (1 of 2 e")
+    limit = critical_value(level, 9)
+    assert f"the corrected one at most 0.03 (limit {limit:.2f})" in found.summary
+    assert "the first would have been accepted at" in found.detail
+    claims.write_text(CLAIMS.replace("entries: 2", "entries: 1"))
+    ledger.load(claims)
+    ledger.refute("paper.law", ledger.Data(3.0, 0.01, 2.0), corrected=3.0, says="2")
+    found = ledger.evidence("paper.law")
+    assert found.summary.startswith("the printed prediction is 100.0 standard errors off, the c")
+    assert "each; would have been accepted at between" in found.detail
+
+
+def test_a_difference_of_a_billionth_of_a_billionth_is_one():
+    x = sp.Symbol("x", positive=True)
+    assert is_zero(sp.Rational(1, 10**17) * x).truth is False
+    assert decide(GT(-sp.Rational(1, 10**17) * x, 0)).truth is False
+
+
+MATRIX = """
+sources: {paper: P}
+symbols:
+  paper:
+    A: {kind: matrix, shape: [k, k]}
+    u: {kind: matrix, shape: [k, 1]}
+    y: {kind: matrix, shape: [k, 1]}
+    k: {assume: [positive, integer]}
+claims:
+  paper.step: {source: paper, locator: E, read: full text, statement: s, verdict: definition,
+               chapter: one, printed: "Eq(y, A*u)"}
+"""
+ROWS = [
+    {"A": [[1, 2], [0.5, 0]], "u": [[1], [0.25]], "y": [[1.5], [0.5]]},
+    {"A": [[0, 1], [1, 0]], "u": [[2], [4]], "y": [[4], [2]]},
+]
+
+
+def test_a_definition_of_matrices_is_exact(tmp_path):
+    path = tmp_path / "claims.yml"
+    path.write_text(MATRIX)
+    ledger.load(path)
+    ledger.define("paper.step", ROWS)
+    assert "each of the 3 symbols" in ledger.evidence("paper.step").detail
+    ledger.load(path)
+    with pytest.raises(ledger.ClaimFailed, match="breaks the definition at row 1"):
+        ledger.define("paper.step", [ROWS[0], ROWS[1] | {"y": [[4], [2 + 2**-40]]}])
+    with pytest.raises(ledger.ClaimFailed, match="breaks the definition at row 1"):
+        ledger.define("paper.step", [ROWS[0], ROWS[1] | {"y": [[4], [2], [0]]}])
+    with pytest.raises(ValueError, match="all rows give u one value"):
+        ledger.define("paper.step", [ROWS[0], ROWS[0] | {"A": [[3, 0], [0, 2]], "y": [[3], [0.5]]}])
+
+
+@pytest.mark.parametrize(
+    ("printed", "rows", "silent"),
+    [
+        ("Eq(y, Max(x, 8)*z)", [(8, 1, 1), (16, 2, 2)], "x"),
+        ("Eq(y, z + 0*x)", [(1, 4, 1), (2, 5, 2)], None),
+        ("Eq(y, z*Heaviside(x - 20, 0))", [(0, 3, 1), (0, 2, 2)], "x|y|z"),
+    ],
+)
+def test_a_definition_whose_rows_another_value_would_pass_is_refused(
+    tmp_path, printed, rows, silent
+):
+    """What no row would notice: y is never read off, or x stays below its limit."""
+    path = tmp_path / "claims.yml"
+    path.write_text(
+        "sources: {paper: P}\nsymbols: {paper: {x: {}, y: {}, z: {}}}\n"
+        "claims: {paper.step: {source: paper, locator: E, read: full text, statement: s, "
+        f'verdict: definition, chapter: one, printed: "{printed}"}}}}'
+    )
+    ledger.load(path)
+    given = [dict(zip(("y", "x", "z"), row, strict=True)) for row in rows]
+    if silent is None:
+        ledger.define("paper.step", given)
+        return
+    with pytest.raises(
+        ValueError, match=f"(no row would notice another value of|one value).*({silent})"
+    ):
+        ledger.define("paper.step", given)
+
+
+def test_a_counterexample_must_decide(claims):
+    s = ledger.symbols("paper")
+    f = sp.Function("f")
+    right = sp.Eq((s.x + s.y) ** 2, s.x**2 + 2 * s.x * s.y + s.y**2)
+    with pytest.raises(ValueError, match=r"paper\.slip: undecided at the counterexample"):
+        ledger.refute("paper.slip", {s.x: f(1), s.y: 2}, corrected=right)
+    with pytest.raises(ValueError, match="the corrected statement is undecided"):
+        ledger.refute("paper.slip", {s.x: 1, s.y: 2}, corrected=sp.Eq(f(s.x), s.y))
+    claims.write_text(CLAIMS.replace("corrected_by: paper.inverse, ", ""))
+    ledger.load(claims)
+    with pytest.raises(ValueError, match="one point cannot establish a corrected statement"):
+        ledger.refute("paper.slip", {s.x: 1, s.y: 2}, corrected=right)
+
+
+@pytest.mark.parametrize("seed", ["1", 1.0, True])
+def test_a_base_seed_is_an_integer(seed):
+    usual = ledger.seed("a")
+    with pytest.raises(ValueError, match="base must be an integer or None, got"):
+        ledger.reseed(seed)
+    assert ledger.seed("a") == usual
 
 
 def test_seed_depends_on_base_and_stream(monkeypatch):

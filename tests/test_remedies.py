@@ -10,6 +10,7 @@ import snnlib
 import snnlib.init
 from snnlib import probe
 from snnlib.neurons import LIF
+from snnlib.probe.remedies import NOTHING
 
 STEPS, SAMPLES = 6, 10
 
@@ -94,6 +95,37 @@ def test_dead_in_a_network_that_learns_draws_no_more_than_has_to_be():
     # Without the gradient nobody knows whether it learns: the call is that for a dead network.
     whole = probe.diagnose(quiet(), batch, networks=0, gradient=False).findings[0]
     assert whole.kind == "dead" and "layers=" not in whole.remedy
+
+
+def test_few_spikes_where_the_gradient_reaches_every_weight_ask_for_nothing():
+    """Judged by training: drawn anew, such networks of the suite learned less."""
+
+    def quiet(scale):
+        model = seq(
+            lambda: nn.Linear(40, 90),
+            lambda: LIF(threshold=0.7, leak=0.85),
+            lambda: nn.Linear(90, 12),
+            lambda: LIF(threshold=0.4, leak=0.6, reset="none"),
+        )
+        with torch.no_grad():
+            model[0].weight.mul_(scale)
+        return model
+
+    model, batch = quiet(0.17), torch.randn(STEPS, 60, 40, generator=seeded(3))
+    found = probe.diagnose(model, batch, networks=0)
+    assert found.learning.reached and 0 < float(found.layers[0].rate.mean()) < 0.01
+    first = found.findings[0]
+    assert (first.kind, first.layer, first.remedy) == ("weak input", "1", NOTHING)
+    with torch.no_grad():
+        model[0].weight.mul_(1.01)  # as training does
+    again = probe.diagnose(model, batch, networks=0).findings
+    assert again[0].remedy == NOTHING and "found before" not in again[0].sentence
+    # Without the gradient nobody knows; a layer that never fires keeps its call.
+    unknown = probe.diagnose(quiet(0.17), batch, networks=0, gradient=False).findings[0]
+    assert unknown.kind == "weak input" and "initialize_(model" in unknown.remedy
+    silent = probe.diagnose(quiet(0.02), batch, networks=0)
+    assert not silent.learning.reached and silent.learning.silent == ("1",)
+    assert "initialize_(model" in silent.findings[0].remedy
 
 
 def test_a_potential_that_is_read_need_not_fire():

@@ -21,6 +21,9 @@ COPIES = frozenset({"clone", "detach"})
 TINY = 1e-5  # smaller numbers are tolerances, of which 5 % change nothing
 
 
+Placed = ast.stmt | ast.expr
+
+
 class Mutation(NamedTuple):
     """One planted error.
 
@@ -52,35 +55,47 @@ def mutations(source: str) -> list[Mutation]:
         >>> [each.planted for each in found]
         ['2.0 * (n * p)', '2.1', 'n / p', 'n']
     """
-    tree = ast.parse(source)
-    lines = source.encode().splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-    whole = b"".join(lines)
-    found = []
-    for owner, body in _bodies(tree):
-        for node in _expressions(body):
-            assert node.end_lineno is not None and node.end_col_offset is not None
-            low = starts[node.lineno - 1] + node.col_offset
-            high = starts[node.end_lineno - 1] + node.end_col_offset
+    text, found = Text(source), []
+    for owner, function in functions(ast.parse(source)):
+        for node in _expressions(function.body):
             was = ast.unparse(node)
             for kind, new in _wrong(node):
                 planted = ast.unparse(new)
-                text = (whole[:low] + f"({planted})".encode() + whole[high:]).decode()
-                found.append(Mutation(node.lineno, owner, kind, was, planted, text))
+                changed = text.changed(node, node, f"({planted})")
+                found.append(Mutation(node.lineno, owner, kind, was, planted, changed))
     return found
 
 
-def _bodies(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
-    """Each function's body with the name of what stands at the top level."""
+class Text:
+    """A module's text, in which what stands at a node can be written over.
+
+    Args:
+        source: The module.
+    """
+
+    def __init__(self, source: str) -> None:
+        lines = source.encode().splitlines(keepends=True)
+        self.whole, self.starts = b"".join(lines), [0]
+        for line in lines:
+            self.starts.append(self.starts[-1] + len(line))
+
+    def changed(self, first: Placed, last: Placed, new: str) -> str:
+        """The text with something else from the start of one node to the end of another."""
+        assert last.end_lineno is not None and last.end_col_offset is not None
+        low = self.starts[first.lineno - 1] + first.col_offset
+        high = self.starts[last.end_lineno - 1] + last.end_col_offset
+        return (self.whole[:low] + new.encode() + self.whole[high:]).decode()
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Each function with the name of what stands at the top level."""
     for top in tree.body:
         if isinstance(top, ast.FunctionDef):
-            yield top.name, top.body
+            yield top.name, top
         elif isinstance(top, ast.ClassDef):
             for method in top.body:
                 if isinstance(method, ast.FunctionDef):
-                    yield top.name, method.body
+                    yield top.name, method
 
 
 def _expressions(body: list[ast.stmt]) -> Iterator[ast.expr]:

@@ -88,11 +88,12 @@ def in_library(root: Path) -> list[tuple[str, ...]]:
     excused = {tuple(row[key] for key in place) for row in _read(root, "equivalent")}
     counts: dict[str, list[int]] = {}
     for row in _read(root, "mutants"):
-        of_room = counts.setdefault(row["path"].split("/")[1], [0, 0, 0])
+        room = "ledger, saying yes" if row["kind"] == "yes" else row["path"].split("/")[1]
+        of_room = counts.setdefault(room, [0, 0, 0])
         of_room[0] += 1
         of_room[1] += bool(row["noticed"])
         of_room[2] += not row["noticed"] and tuple(row[key] for key in place) in excused
-    return [(room, *map(str, found)) for room, found in counts.items()]
+    return [(room, *map(str, found)) for room, found in sorted(counts.items())]
 
 
 def reruns(root: Path) -> list[tuple[str, ...]]:

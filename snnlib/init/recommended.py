@@ -88,6 +88,15 @@ class Learning(NamedTuple):
         return self.share >= LEARNS and len(self.silent) - len(self.beyond) < SILENT_LAYERS
 
     @property
+    def reached(self) -> bool:
+        """Whether each weight takes a tenth of a full step, and no layer in front of one is silent.
+
+        Then no weight waits for another layer to wake.
+        """
+        least = min(self.shares.values(), default=0.0)
+        return least >= LEARNS and not self.silent
+
+    @property
     def verdict(self) -> str:
         """What the network does, as the end of a sentence."""
         if not self.shares:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snnlib.ledger.claims import read_claims
+from snnlib.ledger.claims import Claim, read_claims
 from snnlib.ledger.evidence import stored_evidence
 
 __all__ = ["MEDIAN_LAW_MDE", "audit"]
@@ -27,8 +27,9 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
 
     Returns:
         One message for each claim without evidence, piece of evidence without a claim, wrong
-        chapter, unexpected verdict or proof of unknown origin, and one if the law-level checks
-        are too weak.  An empty list is a pass.
+        chapter, unexpected verdict, proof of unknown origin, measurement without its registered
+        entries or an effect, and training confirmed without a rule, and one if the law-level
+        checks are too weak.  An empty list is a pass.
     """
     claims = read_claims(claims_path, parse=False).claims
     messages = []
@@ -46,8 +47,7 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
             seen[name] = chapter
             if claim.level == "law":
                 law_errors += found.get("mde") or [math.inf]
-            if found.get("kind") in ("prove", "hold") and not found.get("cells"):
-                messages.append(f"{name}: nothing says where its derivation was built ({chapter})")
+            messages += [f"{name}: {lack} ({chapter})" for lack in _lacks(claim, found)]
             if claim.chapter != chapter:
                 messages.append(f"{name}: evidence in {chapter}, but registered in {claim.chapter}")
             if found.get("verdict") != claim.verdict:
@@ -65,4 +65,20 @@ def audit(claims_path: str | os.PathLike[str], notebooks: Mapping[str, Any]) -> 
             f"the law-level checks detect errors of {100 * np.median(law_errors):.2g} % in the "
             f"median; at most {100 * MEDIAN_LAW_MDE:g} % is promised"
         )
+    return messages
+
+
+def _lacks(claim: Claim, found: Mapping[str, Any]) -> list[str]:
+    """What a piece of evidence does not say, although its kind or its claim asks for it."""
+    kind, messages = found.get("kind"), []
+    if kind in ("prove", "hold") and not found.get("cells"):
+        messages.append("nothing says where its derivation was built")
+    if kind == "measure" and not found.get("effect"):
+        messages.append("measured without an effect that would matter")
+    if (found.get("entries") or 0) != claim.entries:
+        messages.append(
+            f"evidence of {found.get('entries') or 0} entries, {claim.entries} are registered"
+        )
+    if (kind == "confirm") != (claim.mark == "registered"):
+        messages.append(f"the mark is {claim.mark!r}, but the evidence is a {kind}")
     return messages

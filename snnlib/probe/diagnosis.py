@@ -147,7 +147,7 @@ def _diagnosis(
     if gradient and connections and not tally.broken:
         learns = learning(network, connections, batch, time=time, seed=seed, loss=loss)
     if learns is not None and learns.learns:
-        ill = [sparing(finding, known) for finding in ill]
+        ill = [sparing(finding, known, reached=learns.reached) for finding in ill]
     ill = remembered(network, ill, known)
     return Diagnosis(layers, tuple(ill), found, tally.samples, tuple(notes), learns)
 

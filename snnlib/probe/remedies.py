@@ -7,10 +7,15 @@ from collections.abc import Sequence
 
 from snnlib.probe.facts import Facts, Finding
 
-__all__ = ["initialize", "livelier", "shifted_back", "sparing"]
+__all__ = ["NOTHING", "initialize", "livelier", "shifted_back", "sparing"]
 
 INITIALIZE = 'snnlib.init.initialize_(model, "micheli2024", example=batch)'
 INITIALIZE_SYNAPSES = 'snnlib.init.initialize_(model, "rossbroich2022", rate=0.1, example=batch)'
+DRAWS = "snnlib.init.initialize_(model"
+NOTHING = "nothing needs to be done: the gradient reaches every weight"
+FEW_SPIKES = ("weak input", "extinction risk")
+"""Illnesses of layers of which all neurons may fire, if seldom."""
+
 STANDARDIZE = "batch = (batch - batch.mean()) / batch.std()"
 
 
@@ -38,20 +43,24 @@ def initialize(layers: Sequence[Facts], blamed: Facts | None = None) -> str:
     return call.replace("example=batch", f"example=batch{more}")
 
 
-def sparing(finding: Finding, layers: Sequence[Facts]) -> Finding:
+def sparing(finding: Finding, layers: Sequence[Facts], *, reached: bool) -> Finding:
     """The finding on a network that learns, with a call that draws no more than has to be.
 
     Weights behind a normalization stay: their scale does not count, but larger ones learn more
-    slowly.
+    slowly. Where the gradient reaches every weight, few spikes are no reason to draw any: drawn
+    anew, such networks of the suite learned less.
 
     Args:
         finding: Any.
         layers: All layers.
+        reached: Whether every weight takes a good part of the optimizer's full step.
 
     Returns:
-        It, with a narrower call if it is that of a dead layer.
+        It, with a narrower call if it is that of a dead layer, with none if it is of few spikes.
     """
     f = next((f for f in layers if f.row.name == finding.layer), None)
+    if reached and finding.kind in FEW_SPIKES and finding.remedy.startswith(DRAWS):
+        return finding._replace(remedy=NOTHING)
     call, hint, more = finding.remedy.partition("  # ")
     if finding.kind != "dead" or f is None or f.norms or call != initialize(layers, f):
         return finding

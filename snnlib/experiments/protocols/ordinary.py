@@ -83,7 +83,6 @@ METHODS: dict[str, Settings | None] = {
 REMEDIED = (
     "snnTorch convnet, fast sigmoid",
     "snnTorch convnet, atan",
-    "snnTorch MLP, loop inside",
     "SpikingJelly MLP, 6 layers",
     "Norse convnet",
     "ours, 3 layers",
