@@ -376,6 +376,7 @@ def evidence(name: str, verdict: str, **more: Any) -> dict[str, Any]:
         "summary": "at \\(b &lt; 1\\)",
         "detail": "by \\(x\\)",
         "margin": 0.25,
+        "entries": CLAIMS["claims"].get(name, {}).get("entries", 0),
         "mde": [0.01, 0.02],
         **more,
     }
