@@ -376,6 +376,7 @@ def evidence(name: str, verdict: str, **more: Any) -> dict[str, Any]:
         "summary": "at \\(b &lt; 1\\)",
         "detail": "by \\(x\\)",
         "margin": 0.25,
+        "entries": CLAIMS["claims"].get(name, {}).get("entries", 0),
         "mde": [0.01, 0.02],
         **more,
     }
@@ -820,13 +821,14 @@ def test_code_is_not_indexed_and_stays_on_the_page() -> None:
 
 def glossary(book: SmallBook, link: str = "lore", entry: str = "! slow decay") -> None:
     book.write("words", f"# W\n\n```{{glossary}}\nslow decay\n  Said. {{doc}}`{link}`\n```\n")
-    index = f"```{{index}} {entry}\n```"
+    index = entry if entry.startswith("{") else f"```{{index}} {entry}\n```"
     book.write("lore", f"# Lore\n\nText.\n\n## Why slow\n\n{index}\n\nSlow decay.\n")
 
 
-def test_a_term_leads_to_the_section_that_derives_it(book: SmallBook) -> None:
+@pytest.mark.parametrize("entry", ["! slow decay", "{index}`It <! slow decay>` is derived."])
+def test_a_term_leads_to_the_section_that_derives_it(book: SmallBook, entry: str) -> None:
     """First in the search, whose score is by importance; from the glossary's own link too."""
-    glossary(book)
+    glossary(book, entry=entry)
     assert book.make("derived_terms", "search_index") == []
     place = "lore.html#why-slow"
     assert [a["href"] for a in book.page("words").dd.find_all("a")] == [place]
