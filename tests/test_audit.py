@@ -294,6 +294,9 @@ def test_tables_of_what_was_tried_on_the_library_and_the_chapters(tmp_path):
         ("ledger, saying yes", "1", "1", "0"),
         ("neurons", "1", "1", "0"),
     ]
+    (tmp_path / "notebooks").mkdir()
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / "notebooks" / f"{name}.md").write_text("")
     (folder / "seeds.csv").write_text(
         "chapter,code,seeds,failed,setting,failed_there\n"
         'one,0,20,"3: off\n4: off",LEAK = 0.7,\n'
@@ -301,6 +304,6 @@ def test_tables_of_what_was_tried_on_the_library_and_the_chapters(tmp_path):
         "three,0,20,,,\n"
     )
     assert reruns(tmp_path) == [
-        ("20 other seeds", "2", "2"),
-        ("other numbers in the parameter cell", "2", "1"),
+        ("20 other seeds", "3 of 4", "2"),
+        ("other numbers in the parameter cell", "2 of 4", "1"),
     ]

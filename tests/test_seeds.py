@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_tools import write_chapter
 
-from tools import reseeded, seeds
+from tools import chapters, reseeded, seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +22,7 @@ def seed(stream):
     return 1
 """
 IMPORTS = """
+import os
 from snnlib import ledger
 from snnlib.ledger.chapter import ClaimFailed
 print("printed")
@@ -127,3 +128,23 @@ def test_settings_replace_what_the_parameter_cell_assigns(tmp_path):
     assert changed[2] == "LEAK, WIDTH = (0.7, 10)\nSHAPE = ROWS, COLUMNS = (4, 1 + 1)"
     with pytest.raises(ValueError, match=r"'HEIGHT'.* not assigned in the parameter cell"):
         reseeded.cells(path, {"HEIGHT": "1"})
+
+
+# --- what is stored of this book ----------------------------------------------------------------
+
+
+def test_no_stored_run_under_other_seeds_failed():
+    """`make seeds` runs a chapter again whose code has changed since; a failure never stays."""
+    rows = seeds.stored()
+    assert rows and set(rows) <= {chapters.slug(path) for path in chapters.chapters()}
+    assert not [seeds.report(row) for row in rows.values() if row.failed or row.failed_there]
+    assert {row.seeds for row in rows.values()} <= {1, seeds.VALUES}
+
+
+def test_every_chapter_has_another_setting():
+    """An empty one for parameters that are those of stored networks."""
+    names = {chapters.slug(path) for path in chapters.chapters()}
+    given = seeds.settings()
+    assert set(given) == names
+    for path in chapters.chapters():
+        reseeded.cells(path, given[chapters.slug(path)])  # every name is in the parameter cell

@@ -12,6 +12,7 @@ when its code has changed.  ``--check`` runs nothing and lists what failed and w
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import hashlib
 import json
@@ -62,8 +63,8 @@ def settings(path: Path = SETTINGS) -> dict[str, dict[str, str]]:
 
 
 def digest(chapter: Path) -> str:
-    """Hash what a chapter's row depends on."""
-    text = "\0".join(source for _, source in cells(chapter))
+    """Hash what a chapter's row depends on; comments and line breaks do not count."""
+    text = "\0".join(ast.unparse(ast.parse(source)) for _, source in cells(chapter))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
