@@ -245,8 +245,9 @@ def test_a_silent_network_is_one_click_from_its_call(program, screen):
         assert installs.evaluate(_BOTTOM) <= screen["height"]
         tab.page.locator("main a[href='#choosing-why']").click()
         why = tab.page.get_by_text("A network is silent because").first
-        tab.page.wait_for_function("() => scrollY > 0")
-        assert 0 < why.evaluate(_BOTTOM) <= screen["height"]
+        on_screen = "({ bottom }) => 0 < bottom && bottom <= innerHeight"
+        seen = f"e => ({on_screen})(e.getBoundingClientRect())"
+        tab.page.wait_for_function(seen, arg=why.element_handle())  # it scrolls smoothly
 
 
 def test_exceptions_are_of_pages_that_exist():

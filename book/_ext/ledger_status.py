@@ -116,10 +116,11 @@ def proofs_table(env: BuildEnvironment, uri: Callable[[str], str]) -> nodes.tabl
 
 def library_table(env: BuildEnvironment) -> nodes.table:
     """What `make mutants` found: errors planted in the library's formulas."""
-    rows = [
-        [[nodes.literal("", f"snnlib.{room}")], *([nodes.Text(count)] for count in counts)]
-        for room, *counts in in_library(Path(env.srcdir))
-    ]
+    rows: list[Sequence[Sequence[nodes.Node]]] = []
+    for room, *counts in in_library(Path(env.srcdir)):
+        name, comma, what = room.partition(", ")
+        module = [nodes.literal("", f"snnlib.{name}"), nodes.Text(comma + what)]
+        rows.append([module, *([nodes.Text(count)] for count in counts)])
     return table(["Module", "Errors", "Noticed", "Change nothing"], rows)
 
 
